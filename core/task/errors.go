@@ -1,0 +1,105 @@
+package task
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/taskgate/taskgate/core/strictjson"
+)
+
+// A Kind says what went wrong; its text is the problem's code on the wire.
+type Kind string
+
+// The kinds. Those up to Unavailable reach clients; NotStored, Conflict and
+// Oversize are what a [Store] says to the [Service].
+const (
+	InvalidJSON          Kind = "invalid-json"
+	InvalidHeader        Kind = "invalid-header"
+	InvalidQuery         Kind = "invalid-query"
+	InvalidCursor        Kind = "invalid-cursor"
+	Unauthenticated      Kind = "unauthenticated"
+	Forbidden            Kind = "forbidden"
+	UnknownRoute         Kind = "unknown-route"
+	UnknownTask          Kind = "unknown-task"
+	MethodNotAllowed     Kind = "method-not-allowed"
+	InFlight             Kind = "in-flight"
+	LeaseHeld            Kind = "lease-held"
+	StaleAttempt         Kind = "stale-attempt"
+	CancelNotRequested   Kind = "cancel-not-requested"
+	Finished             Kind = "finished"
+	Cancelled            Kind = "cancelled"
+	Expired              Kind = "expired"
+	BodyTooLarge         Kind = "body-too-large"
+	PayloadTooLarge      Kind = "payload-too-large"
+	MessageTooLarge      Kind = "message-too-large"
+	ResultTooLarge       Kind = "result-too-large"
+	UnsupportedMediaType Kind = "unsupported-media-type"
+	InvalidTask          Kind = "invalid-task"
+	InvalidBatch         Kind = "invalid-batch"
+	InvalidEvent         Kind = "invalid-event"
+	UnknownBackend       Kind = "unknown-backend"
+	UnknownQueue         Kind = "unknown-queue"
+	PriorityUnsupported  Kind = "priority-unsupported"
+	RunAfterUnsupported  Kind = "run-after-unsupported"
+	GroupUnsupported     Kind = "group-unsupported"
+	MaxAttemptsTooHigh   Kind = "max-attempts-too-high"
+	IdempotencyKeyReused Kind = "idempotency-key-reused"
+	MessageRejected      Kind = "message-rejected"
+	Unavailable          Kind = "unavailable"
+	Internal             Kind = "internal"
+	NotStored            Kind = "not-stored"
+	Conflict             Kind = "conflict"
+	Oversize             Kind = "oversize"
+)
+
+// Final reports whether a dispatcher's error of this kind means that the
+// message can never be accepted, however often it is sent.
+func (k Kind) Final() bool { return k == MessageTooLarge || k == MessageRejected }
+
+// Acknowledge reports whether a worker whose event was answered with this kind
+// should give its message back as done: nothing more can come of the task.
+func (k Kind) Acknowledge() bool { return k == Finished || k == Cancelled || k == Expired }
+
+// Error is the one error of the domain. Msg is shown to the client; Err, the
+// cause, is only logged.
+type Error struct {
+	Kind       Kind
+	Msg        string
+	Err        error
+	RetryAfter time.Duration           // when it is worth trying again; 0 = unknown
+	Fields     []strictjson.FieldError // every rule that the input breaks
+	TaskID     string                  // the record that the error is about, if there is one
+}
+
+func (e *Error) Error() string {
+	s := string(e.Kind)
+	if e.Msg != "" {
+		s += ": " + e.Msg
+	}
+	if e.Err != nil {
+		s += ": " + e.Err.Error()
+	}
+	return s
+}
+
+func (e *Error) Unwrap() error { return e.Err }
+
+// Errorf returns an Error of the kind with a public message; an error wrapped
+// by %w is not part of the contract: set Err for a cause.
+func Errorf(k Kind, format string, args ...any) *Error {
+	return &Error{Kind: k, Msg: fmt.Sprintf(format, args...)}
+}
+
+// KindOf returns the kind of the Error in err's chain, Internal for any other
+// error, and "" for nil.
+func KindOf(err error) Kind {
+	if err == nil {
+		return ""
+	}
+	var e *Error
+	if errors.As(err, &e) {
+		return e.Kind
+	}
+	return Internal
+}

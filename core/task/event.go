@@ -1,0 +1,158 @@
+package task
+
+import (
+	"math"
+	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/taskgate/taskgate/core/strictjson"
+)
+
+// The types of events that a worker reports.
+const (
+	EventStarted      = "started"
+	EventHeartbeat    = "heartbeat"
+	EventProgress     = "progress"
+	EventSucceeded    = "succeeded"
+	EventFailed       = "failed"
+	EventCancelled    = "cancelled"
+	EventDeadLettered = "dead_lettered"
+)
+
+// The lease that an attempt may ask for, in seconds.
+const (
+	DefaultLease = 45
+	MinLease     = 5
+	MaxLease     = 3600
+)
+
+// MaxTraceback is the most characters of a reported traceback.
+const MaxTraceback = 65536
+
+// MaxAttempts is the greatest max_attempts of a task.
+const MaxAttempts = 1000
+
+// Event is one report of a worker on one task.
+type Event struct {
+	Type         string         `json:"type"`
+	WorkerID     string         `json:"worker_id,omitzero"`
+	DeliveryID   string         `json:"delivery_id,omitzero"` // random; one per delivery of the message
+	Attempt      int            `json:"attempt,omitzero"`     // from 1
+	LeaseSeconds int            `json:"lease_seconds,omitzero"`
+	Progress     *Progress      `json:"progress,omitempty"`
+	ReturnValue  jsontext.Value `json:"return_value,omitzero"` // any JSON, of succeeded
+	Error        *TaskError     `json:"error,omitempty"`
+	Retryable    bool           `json:"retryable,omitzero"` // of failed
+}
+
+// Answer is what an event that took effect is answered with.
+type Answer struct {
+	// Acknowledge: true = the worker gives the message back as done, false =
+	// it lets the broker deliver it again when the time comes.
+	Acknowledge     bool           `json:"acknowledge"`
+	Attempt         int            `json:"attempt"`
+	LeaseUntil      Time           `json:"lease_until"` // null = no lease is held
+	CancelRequested bool           `json:"cancel_requested"`
+	Task            Document       `json:"task"`
+	Args            jsontext.Value `json:"args,omitzero"`   // on started, when offloaded
+	Kwargs          jsontext.Value `json:"kwargs,omitzero"` // on started, when offloaded
+}
+
+// lease returns the lease that the event asks for.
+func (e Event) lease() time.Duration {
+	if e.LeaseSeconds == 0 {
+		return DefaultLease * time.Second
+	}
+	return time.Duration(e.LeaseSeconds) * time.Second
+}
+
+// ParseEvent decodes an event from checked JSON: InvalidEvent with every rule
+// that it breaks.
+func ParseEvent(v jsontext.Value) (Event, error) {
+	var e Event
+	errs := strictjson.Object(e.field, "type")("", v)
+	if len(errs) == 0 {
+		errs = e.check()
+	}
+	if len(errs) > 0 {
+		return Event{}, &Error{Kind: InvalidEvent, Msg: "the event breaks the rules listed in errors", Fields: errs}
+	}
+	return e, nil
+}
+
+func (e *Event) field(name string) strictjson.Field {
+	switch name {
+	case "type":
+		return strictjson.Name(&e.Type, 32)
+	case "worker_id":
+		return strictjson.Name(&e.WorkerID, 255)
+	case "delivery_id":
+		return strictjson.Name(&e.DeliveryID, 255)
+	case "attempt":
+		return strictjson.Int(&e.Attempt, 1, math.MaxInt32)
+	case "lease_seconds":
+		return strictjson.Int(&e.LeaseSeconds, MinLease, MaxLease)
+	case "progress":
+		e.Progress = &Progress{}
+		return strictjson.Object(e.Progress.field, "fraction")
+	case "return_value":
+		return strictjson.Raw(&e.ReturnValue, 0)
+	case "error":
+		e.Error = &TaskError{}
+		return strictjson.Object(e.Error.field, "exception_class_path", "traceback")
+	case "retryable":
+		return strictjson.Bool(&e.Retryable)
+	}
+	return nil
+}
+
+func (p *Progress) field(name string) strictjson.Field {
+	switch name {
+	case "fraction":
+		return strictjson.Number(&p.Fraction, 0, 1)
+	case "message":
+		return strictjson.Text(&p.Message, 1000)
+	}
+	return nil
+}
+
+func (t *TaskError) field(name string) strictjson.Field {
+	switch name {
+	case "exception_class_path":
+		return strictjson.Name(&t.ExceptionClassPath, 255)
+	case "traceback":
+		return strictjson.Text(&t.Traceback, MaxTraceback)
+	}
+	return nil
+}
+
+// check returns the rules of the event's own type that it breaks. The members
+// worker_id, delivery_id and attempt may come with any event.
+func (e *Event) check() (errs []strictjson.FieldError) {
+	rule := func(broken bool, member, detail string) {
+		if broken {
+			errs = append(errs, strictjson.FieldError{Pointer: "/" + member, Detail: detail})
+		}
+	}
+	started, failed := e.Type == EventStarted, e.Type == EventFailed
+	switch e.Type {
+	case EventStarted, EventHeartbeat, EventProgress, EventSucceeded, EventFailed, EventCancelled, EventDeadLettered:
+	default:
+		rule(true, "type", "must be started, heartbeat, progress, succeeded, failed, cancelled or dead_lettered")
+		return errs
+	}
+	rule(started && e.WorkerID == "", "worker_id", "is required on started")
+	rule(started && e.DeliveryID == "", "delivery_id", "is required on started")
+	rule(!started && e.Type != EventDeadLettered && e.Attempt == 0, "attempt", "is required on "+e.Type)
+	rule(e.Type == EventProgress && e.Progress == nil, "progress", "is required on progress")
+	rule(failed && e.Error == nil, "error", "is required on failed")
+
+	leases := started || e.Type == EventHeartbeat || e.Type == EventProgress
+	rule(!leases && e.LeaseSeconds != 0, "lease_seconds", "belongs to started, heartbeat and progress")
+	rule(e.Type != EventProgress && e.Progress != nil, "progress", "belongs to progress")
+	rule(e.Type != EventSucceeded && e.ReturnValue != nil, "return_value", "belongs to succeeded")
+	rule(!failed && e.Type != EventDeadLettered && e.Error != nil, "error", "belongs to failed and dead_lettered")
+	rule(!failed && e.Retryable, "retryable", "belongs to failed")
+	return errs
+}

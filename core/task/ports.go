@@ -1,0 +1,141 @@
+package task
+
+import (
+	"context"
+	"time"
+)
+
+// Store keeps the records. Its contract is proven by core/storetest.
+//
+// Every write is durable when the method returns. Get is linearizable with
+// Create and Replace. Methods may be called concurrently. A record passed in is
+// not kept, and one returned belongs to the caller. Errors are [*Error]:
+// Unavailable when the outcome is unknown or the store refuses for now, and
+// the kinds named below.
+type Store interface {
+	// Create stores r if there is no record with its ID, and sets r.Revision.
+	// Otherwise nothing changes, and existing is the record that is there.
+	// Of any number of concurrent calls with one ID, one creates. Oversize
+	// when r is more than the store can hold.
+	Create(ctx context.Context, r *Record) (existing *Record, err error)
+
+	// Get returns the record, or NotStored.
+	Get(ctx context.Context, id string) (*Record, error)
+
+	// Replace stores r in place of the record of its ID whose revision is
+	// r.Revision, and sets r.Revision to a new one. Conflict when there is no
+	// such record: the caller reads again. Oversize as in Create.
+	Replace(ctx context.Context, r *Record) error
+
+	// List returns records that match the query, newest EnqueuedAt first
+	// (then greatest ID), from those after q.After. It may be eventually
+	// consistent, but while nothing changes, walking the pages visits each
+	// matching record exactly once.
+	List(ctx context.Context, q Query) (Page, error)
+}
+
+// Query selects records. An empty string matches any value.
+type Query struct {
+	Owner, Status, QueueName, Backend, TaskName string
+
+	After Position // exclusive; zero = from the newest
+	Limit int      // at most this many records, ≥ 1
+}
+
+// Position is a record's place in a listing.
+type Position struct {
+	EnqueuedAt Time   `json:"t"`
+	ID         string `json:"id"`
+}
+
+// Page is a part of a listing. Next is where to go on; zero = there is no more.
+// A page may hold fewer records than the limit, even none, and still have a Next.
+type Page struct {
+	Records []*Record
+	Next    Position
+}
+
+// Dispatcher hands messages to one target: a queue, a topic or a function. Its
+// contract is proven by core/dispatchtest.
+//
+// Methods may be called concurrently. Errors are [*Error]: of a kind that is
+// Final when the message can never be accepted, and otherwise Unavailable,
+// which covers a refusal and an unknown outcome alike.
+type Dispatcher interface {
+	// Limits says what the target can do for a message to queue that is due
+	// after delay (0 = at once). It never fails: what cannot be learned is
+	// left unknown, and Dispatch reports it.
+	Limits(ctx context.Context, queue string, delay time.Duration) Limits
+
+	// Dispatch returns once the target has durably accepted m. It delivers at
+	// least once, never before m.Due, with Body and Attributes unchanged. The
+	// same m.ID may come again, and is then accepted or dropped as a duplicate.
+	Dispatch(ctx context.Context, m Outgoing) (Receipt, error)
+
+	// Cancel removes a message that Dispatch accepted, where the target can;
+	// a message that is gone already is no error.
+	Cancel(ctx context.Context, s Sent) error
+}
+
+// BatchDispatcher is a Dispatcher whose target takes many messages in one call.
+type BatchDispatcher interface {
+	Dispatcher
+
+	// DispatchBatch dispatches messages to one queue and returns, in their
+	// order, what Dispatch would have returned for each.
+	DispatchBatch(ctx context.Context, ms []Outgoing) []DispatchResult
+}
+
+// AtomicDispatcher is a Dispatcher whose queue lives in the Store's own
+// database, so that a record and its message can be one commit.
+type AtomicDispatcher interface {
+	Dispatcher
+
+	// CreateAndDispatch does Store.Create and, if that creates, Dispatch: both
+	// or neither.
+	CreateAndDispatch(ctx context.Context, r *Record, m Outgoing) (existing *Record, receipt Receipt, err error)
+}
+
+// Outgoing is a message on its way to a target.
+type Outgoing struct {
+	ID         string // the task's
+	Queue      string // physical name of the queue, topic or function
+	Route      string // as Limits answered for this queue and delay
+	Body       []byte // one JSON object
+	Attributes map[string]string
+	Group      string // "" = none
+	Due        Time   // zero = at once
+}
+
+// Receipt is what a target said when it accepted a message.
+type Receipt struct {
+	MessageID string // the target's own id for the message, or ""
+	CancelRef string // what Cancel needs beside the id; "" = nothing needs storing
+}
+
+// Sent names a message for Cancel.
+type Sent struct {
+	ID, Queue, Route, CancelRef string
+}
+
+// DispatchResult is one message's outcome in a batch.
+type DispatchResult struct {
+	Receipt Receipt
+	Err     error
+}
+
+// Limits is what a target can do; nil = unknown or unbounded. The service
+// enforces what the capabilities endpoint shows: this value.
+type Limits struct {
+	Route string `json:"-"` // which way a message goes: dispatch.route
+
+	SupportsDefer     bool   `json:"supports_defer"`
+	MaxDelaySeconds   *int64 `json:"max_delay_seconds"`
+	SupportsPriority  bool   `json:"supports_priority"`   // false: no target has priorities
+	SupportsGetResult bool   `json:"supports_get_result"` // true: the store has the results
+	SupportsGroup     bool   `json:"supports_group"`
+	SupportsCancel    bool   `json:"supports_cancel"` // whether Cancel can remove a message
+	FanOut            bool   `json:"fan_out"`
+	MaxMessageBytes   *int64 `json:"max_message_bytes"` // of the JSON, before any encoding
+	MaxDeliveries     *int64 `json:"max_deliveries"`
+}

@@ -1,0 +1,82 @@
+package task
+
+import (
+	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// Time is an instant as it is stored and shown: UTC, whole microseconds. Its
+// text is RFC 3339 with exactly six fraction digits and Z, so that texts sort
+// as the instants do. The zero Time means that there is none; in JSON it is null.
+type Time struct{ time.Time }
+
+const timeLayout = "2006-01-02T15:04:05.000000Z"
+
+// At returns t as a Time. A fraction of a microsecond is rounded up, so that a
+// task never runs before the instant that was asked for.
+func At(t time.Time) Time {
+	if down := t.Truncate(time.Microsecond); down.Before(t) {
+		t = down.Add(time.Microsecond)
+	}
+	return Time{t.UTC().Round(0)}
+}
+
+// Plus returns t moved by d.
+func (t Time) Plus(d time.Duration) Time { return At(t.Add(d)) }
+
+// String returns the text described at [Time], or "" when there is none.
+func (t Time) String() string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.Format(timeLayout)
+}
+
+// MarshalText implements encoding.TextMarshaler, for stores.
+func (t Time) MarshalText() ([]byte, error) { return []byte(t.String()), nil }
+
+// UnmarshalText accepts any RFC 3339 timestamp, and "" for none.
+func (t *Time) UnmarshalText(text []byte) error {
+	if len(text) == 0 {
+		*t = Time{}
+		return nil
+	}
+	var parsed time.Time
+	if err := parsed.UnmarshalText(text); err != nil {
+		return err
+	}
+	*t = At(parsed)
+	return nil
+}
+
+// MarshalJSONTo writes the text, or null.
+func (t Time) MarshalJSONTo(e *jsontext.Encoder) error {
+	if t.IsZero() {
+		return e.WriteToken(jsontext.Null)
+	}
+	return e.WriteToken(jsontext.String(t.String()))
+}
+
+// UnmarshalJSONFrom reads the text, or null.
+func (t *Time) UnmarshalJSONFrom(d *jsontext.Decoder) error {
+	token, err := d.ReadToken()
+	if err != nil {
+		return err
+	}
+	if token.Kind() == 'n' {
+		*t = Time{}
+		return nil
+	}
+	return t.UnmarshalText([]byte(token.String()))
+}
+
+// later returns the latest of the given instants.
+func later(first Time, rest ...Time) Time {
+	for _, t := range rest {
+		if t.After(first.Time) {
+			first = t
+		}
+	}
+	return first
+}

@@ -1,0 +1,78 @@
+package task
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"strings"
+	"time"
+)
+
+// Tokens signs and checks the token that a message carries: the worker's right
+// to report on that one task. Its form is
+//
+//	v1.<base64url payload>.<base64url HMAC-SHA256 of all before this dot>
+//
+// with the payload {"id","exp"}, exp in Unix seconds, and no padding.
+type Tokens struct {
+	// Secrets, of at least MinSecretBytes each; the first signs, all verify.
+	Secrets [][]byte
+}
+
+// MinSecretBytes is the least length of a token secret.
+const MinSecretBytes = 32
+
+type tokenPayload struct {
+	ID  string `json:"id"`
+	Exp int64  `json:"exp"`
+}
+
+// Sign returns the token for the task, valid before exp.
+func (t Tokens) Sign(id string, exp time.Time) string {
+	payload, _ := json.Marshal(tokenPayload{id, exp.Unix()}) // a string and an integer always encode
+	signed := "v1." + base64.RawURLEncoding.EncodeToString(payload)
+	return signed + "." + base64.RawURLEncoding.EncodeToString(mac(t.Secrets[0], signed))
+}
+
+// Verify reports, as Unauthenticated, why the token does not give the right to
+// report on the task. Signatures are compared in constant time.
+func (t Tokens) Verify(token, id string, now time.Time) error {
+	dot := strings.LastIndexByte(token, '.')
+	if dot < 0 || !strings.HasPrefix(token, "v1.") {
+		return Errorf(Unauthenticated, "Taskgate-Token is missing or is not a task's token")
+	}
+	signed := token[:dot]
+	signature, err := base64.RawURLEncoding.Strict().DecodeString(token[dot+1:])
+	if err != nil || !t.signedBy(signed, signature) {
+		return Errorf(Unauthenticated, "the token's signature is not valid")
+	}
+	var p tokenPayload
+	payload, err := base64.RawURLEncoding.DecodeString(strings.TrimPrefix(signed, "v1."))
+	if err == nil {
+		err = json.Unmarshal(payload, &p)
+	}
+	switch {
+	case err != nil:
+		return &Error{Kind: Unauthenticated, Msg: "the token's payload cannot be read", Err: err}
+	case p.ID != id:
+		return Errorf(Unauthenticated, "the token is another task's")
+	case now.Unix() >= p.Exp:
+		return Errorf(Unauthenticated, "the token has expired")
+	}
+	return nil
+}
+
+func (t Tokens) signedBy(signed string, signature []byte) bool {
+	valid := false
+	for _, secret := range t.Secrets {
+		valid = hmac.Equal(mac(secret, signed), signature) || valid
+	}
+	return valid
+}
+
+func mac(secret []byte, signed string) []byte {
+	h := hmac.New(sha256.New, secret)
+	h.Write([]byte(signed))
+	return h.Sum(nil)
+}
