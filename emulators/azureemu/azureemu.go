@@ -1,0 +1,91 @@
+// Package azureemu gives tests Azure connection strings and clients that talk to emulators.
+package azureemu
+
+import (
+	"context"
+	"net/http"
+	"testing"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
+	"github.com/Azure/azure-sdk-for-go/sdk/data/azcosmos"
+)
+
+// storageAccount and storageKey are Azurite's published development account:
+// https://learn.microsoft.com/azure/storage/common/storage-use-azurite
+const (
+	storageAccount = "devstoreaccount1"
+	storageKey     = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
+)
+
+// cosmosKey is any base64: the emulator does not check it.
+const cosmosKey = "dGFza2dhdGU="
+
+// StorageConnectionString is the connection string of Azurite at addr (host:port). The SDK for Go
+// refuses UseDevelopmentStorage=true, so it is spelled out.
+func StorageConnectionString(addr string) string {
+	return "DefaultEndpointsProtocol=http;AccountName=" + storageAccount + ";AccountKey=" + storageKey +
+		";QueueEndpoint=http://" + addr + "/" + storageAccount + ";"
+}
+
+// ServiceBusConnectionString is the connection string of the Service Bus emulator at addr. The
+// development switch means AMQP without TLS; the key is still sent and checked.
+func ServiceBusConnectionString(addr string) string {
+	return "Endpoint=sb://" + addr + ";SharedAccessKeyName=RootManageSharedAccessKey;SharedAccessKey=taskgate;UseDevelopmentEmulator=true"
+}
+
+// CosmosConnectionString is the connection string of the Cosmos emulator at url.
+func CosmosConnectionString(url string) string {
+	return "AccountEndpoint=" + url + "/;AccountKey=" + cosmosKey + ";"
+}
+
+// CosmosOptions are client options that make the emulator answer 404 to a read of a missing item,
+// and that leave retries off.
+func CosmosOptions() *azcosmos.ClientOptions {
+	return &azcosmos.ClientOptions{ClientOptions: azcore.ClientOptions{
+		PerCallPolicies: []policy.Policy{missingIsNotFound{}},
+		Retry:           policy.RetryOptions{MaxRetries: -1},
+	}}
+}
+
+// missingIsNotFound works around the emulator, which answers 500 to a GET of a missing document
+// unless the request looks like a cross-partition query.
+type missingIsNotFound struct{}
+
+func (missingIsNotFound) Do(req *policy.Request) (*http.Response, error) {
+	if req.Raw().Method == http.MethodGet {
+		req.Raw().Header.Set("x-ms-documentdb-query-enablecrosspartition", "True")
+	}
+	return req.Next()
+}
+
+// CosmosContainer creates a database and, in it, a container partitioned by partitionKey ("/pk") in
+// the emulator at url.
+func CosmosContainer(t testing.TB, url, partitionKey string) *azcosmos.ContainerClient {
+	t.Helper()
+	const database, container = "taskgate", "tasks"
+	client, err := azcosmos.NewClientFromConnectionString(CosmosConnectionString(url), CosmosOptions())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx := context.Background()
+	if _, err := client.CreateDatabase(ctx, azcosmos.DatabaseProperties{ID: database}, nil); err != nil {
+		t.Fatal(err)
+	}
+	db, err := client.NewDatabase(database)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = db.CreateContainer(ctx, azcosmos.ContainerProperties{
+		ID:                     container,
+		PartitionKeyDefinition: azcosmos.PartitionKeyDefinition{Paths: []string{partitionKey}},
+	}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := db.NewContainer(container)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}

@@ -1,0 +1,196 @@
+package emulators_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+	"github.com/Azure/azure-sdk-for-go/sdk/data/azcosmos"
+	"github.com/Azure/azure-sdk-for-go/sdk/storage/azqueue"
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	ddb "github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+	"github.com/aws/aws-sdk-go-v2/service/sns"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+
+	"github.com/taskgate/taskgate/emulators"
+	"github.com/taskgate/taskgate/emulators/awsemu"
+	"github.com/taskgate/taskgate/emulators/azureemu"
+)
+
+// within bounds one test's calls to its emulator.
+func within(t *testing.T) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+func TestATopicsMessageReachesItsQueue(t *testing.T) {
+	t.Parallel()
+	ctx, cfg := within(t), awsemu.Config(emulators.SQS(t).URL())
+	queues, topics := sqs.NewFromConfig(cfg), sns.NewFromConfig(cfg)
+	queue, err := queues.CreateQueue(ctx, &sqs.CreateQueueInput{QueueName: aws.String("tasks")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	topic, err := topics.CreateTopic(ctx, &sns.CreateTopicInput{Name: aws.String("events")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = topics.Subscribe(ctx, &sns.SubscribeInput{
+		TopicArn: topic.TopicArn, Protocol: aws.String("sqs"), Endpoint: aws.String(awsemu.ARN("sqs", "tasks")),
+		Attributes: map[string]string{"RawMessageDelivery": "true"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := topics.Publish(ctx, &sns.PublishInput{TopicArn: topic.TopicArn, Message: aws.String("hello")}); err != nil {
+		t.Fatal(err)
+	}
+	got, err := queues.ReceiveMessage(ctx, &sqs.ReceiveMessageInput{QueueUrl: queue.QueueUrl, WaitTimeSeconds: 5})
+	if err != nil || len(got.Messages) != 1 || *got.Messages[0].Body != "hello" {
+		t.Fatalf("received %+v, %v", got, err)
+	}
+}
+
+func TestItemsOutliveTheDatabasesCrash(t *testing.T) {
+	t.Parallel()
+	ctx, e := within(t), emulators.DynamoDB(t)
+	db := dynamodb.NewFromConfig(awsemu.Config(e.URL()))
+	_, err := db.CreateTable(ctx, &dynamodb.CreateTableInput{
+		TableName:            aws.String("tasks"),
+		BillingMode:          ddb.BillingModePayPerRequest,
+		KeySchema:            []ddb.KeySchemaElement{{AttributeName: aws.String("id"), KeyType: ddb.KeyTypeHash}},
+		AttributeDefinitions: []ddb.AttributeDefinition{{AttributeName: aws.String("id"), AttributeType: ddb.ScalarAttributeTypeS}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	item := map[string]ddb.AttributeValue{"id": &ddb.AttributeValueMemberS{Value: "1"}}
+	if _, err := db.PutItem(ctx, &dynamodb.PutItemInput{TableName: aws.String("tasks"), Item: item}); err != nil {
+		t.Fatal(err)
+	}
+
+	e.Kill()
+	if _, err := db.GetItem(ctx, &dynamodb.GetItemInput{TableName: aws.String("tasks"), Key: item}); err == nil {
+		t.Fatal("a killed emulator answered")
+	}
+	e.Restart()
+	got, err := db.GetItem(ctx, &dynamodb.GetItemInput{TableName: aws.String("tasks"), Key: item})
+	if err != nil || got.Item == nil {
+		t.Fatalf("after the restart: %v, %v", got, err)
+	}
+}
+
+func TestStorageQueuesGoAwayAndComeBackAtTheSameAddress(t *testing.T) {
+	t.Parallel()
+	ctx, e := within(t), emulators.StorageQueue(t)
+	q, err := azqueue.NewQueueClientFromConnectionString(azureemu.StorageConnectionString(e.Addr()), "tasks", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if _, err := q.Create(ctx, nil); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := q.EnqueueMessage(ctx, "aGVsbG8=", nil); err != nil {
+			t.Fatal(err)
+		}
+		got, err := q.DequeueMessage(ctx, nil)
+		if err != nil || len(got.Messages) != 1 || *got.Messages[0].MessageText != "aGVsbG8=" {
+			t.Fatalf("dequeued %+v, %v", got, err)
+		}
+		e.Restart()
+	}
+}
+
+func TestCosmosAnswersNotFoundForAMissingItem(t *testing.T) {
+	t.Parallel()
+	ctx, e := within(t), emulators.Cosmos(t)
+	c := azureemu.CosmosContainer(t, e.URL(), "/pk")
+	pk := azcosmos.NewPartitionKeyString("7")
+	if _, err := c.CreateItem(ctx, pk, []byte(`{"id":"1","pk":"7"}`), nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.ReadItem(ctx, pk, "1", nil); err != nil {
+		t.Fatal(err)
+	}
+	_, err := c.ReadItem(ctx, pk, "2", nil)
+	if refused := (*azcore.ResponseError)(nil); !errors.As(err, &refused) || refused.StatusCode != http.StatusNotFound {
+		t.Fatalf("reading a missing item: %v, want 404", err)
+	}
+}
+
+// rerun runs one of the tests below, in a process of its own, with more environment.
+func rerun(test string, env ...string) *exec.Cmd {
+	cmd := exec.Command(os.Args[0], "-test.run=^"+test+"$", "-test.v")
+	cmd.Env = append(append(os.Environ(), "RERUN="+test), env...)
+	return cmd
+}
+
+// TestHoldsAnEmulator is run by the tests below only.
+func TestHoldsAnEmulator(t *testing.T) {
+	if os.Getenv("RERUN") != t.Name() {
+		t.Skip("part of other tests")
+	}
+	fmt.Println("holding", emulators.DynamoDB(t).Addr())
+	_, _ = io.Copy(io.Discard, os.Stdin)
+}
+
+func TestNoEmulatorOutlivesAKilledTest(t *testing.T) {
+	t.Parallel()
+	emulators.DynamoDB(t) // so that a missing emulator skips here
+	cmd := rerun("TestHoldsAnEmulator")
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stdin.Close()
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var addr string
+	for lines := bufio.NewScanner(stdout); addr == "" && lines.Scan(); {
+		_, addr, _ = strings.Cut(lines.Text(), "holding ")
+	}
+	conn, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = cmd.Wait()
+	_ = conn.SetReadDeadline(time.Now().Add(10 * time.Second))
+	if _, err := conn.Read(make([]byte, 1)); errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Fatal("the emulator is still alive")
+	}
+}
+
+func TestAMissingEmulatorSkipsLoudlyAndFailsInCI(t *testing.T) {
+	t.Parallel()
+	for env, verdict := range map[string]string{"CI=": "--- SKIP", "CI=true": "--- FAIL"} {
+		out, _ := rerun("TestHoldsAnEmulator", "PATH=/nowhere", env).CombinedOutput()
+		for _, want := range []string{verdict, "dynalite is missing", "make emulators"} {
+			if !strings.Contains(string(out), want) {
+				t.Errorf("%s: output lacks %q:\n%s", env, want, out)
+			}
+		}
+	}
+}

@@ -1,0 +1,70 @@
+// Package child runs processes that cannot outlive the test that started them: each has its own
+// process group, which is killed as a whole, and on Linux the kernel kills the process when its
+// parent dies.
+package child
+
+import (
+	"os/exec"
+	"runtime"
+	"syscall"
+	"time"
+)
+
+// Process is a running (or ended) child.
+type Process struct {
+	cmd  *exec.Cmd
+	out  *Output
+	done chan struct{}
+}
+
+// Start starts cmd, with both of its outputs going to out, which is closed when the process has
+// ended. Cmd's own Stdout, Stderr and SysProcAttr are overwritten.
+func Start(cmd *exec.Cmd, out *Output) (*Process, error) {
+	p := &Process{cmd: cmd, out: out, done: make(chan struct{})}
+	cmd.Stdout, cmd.Stderr = out, out
+	cmd.SysProcAttr = attributes()
+	cmd.WaitDelay = time.Second // a grandchild that keeps the pipe open must not hold up Wait
+	started := make(chan error)
+	go func() {
+		// The parent-death signal is bound to the thread that forks, so this thread has to live as
+		// long as the child: prctl(2), PR_SET_PDEATHSIG.
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		err := cmd.Start()
+		started <- err
+		if err != nil {
+			return
+		}
+		_ = cmd.Wait() // how it ended is in ProcessState
+		out.close()
+		close(p.done)
+	}()
+	if err := <-started; err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// Done is closed once the process has ended and all its output has been read.
+func (p *Process) Done() <-chan struct{} { return p.done }
+
+// ExitCode is the exit code of an ended process, −1 if a signal ended it. It waits for the end.
+func (p *Process) ExitCode() int {
+	<-p.done
+	return p.cmd.ProcessState.ExitCode()
+}
+
+// PID is the process's id, which is also its group's.
+func (p *Process) PID() int { return p.cmd.Process.Pid }
+
+// Kill ends the process and its group with SIGKILL and waits for the end. Killing an ended process
+// does nothing.
+func (p *Process) Kill() {
+	select {
+	case <-p.done:
+		return
+	default:
+	}
+	_ = syscall.Kill(-p.PID(), syscall.SIGKILL)
+	<-p.done
+}
