@@ -103,3 +103,14 @@ func KindOf(err error) Kind {
 	}
 	return Internal
 }
+
+// asError returns a copy of the Error in err's chain; any other error is one
+// whose outcome is unknown.
+func asError(err error) *Error {
+	var e *Error
+	if !errors.As(err, &e) {
+		return &Error{Kind: Unavailable, Msg: "the outcome is unknown", Err: err}
+	}
+	found := *e
+	return &found
+}

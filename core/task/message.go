@@ -50,22 +50,24 @@ func encode(v any) ([]byte, error) {
 
 // outgoing builds the message of a record, as the limits of its target ask:
 // plain or not, whole or with its arguments offloaded.
-func outgoing(m Message, plain bool, limits Limits) (Outgoing, error) {
+func outgoing(m Message, plain bool, limits Limits) (out Outgoing, offloaded bool, err error) {
 	body, attributes, err := m.encode(plain)
-	if err != nil {
-		return Outgoing{}, &Error{Kind: Internal, Msg: "cannot encode the message", Err: err}
-	}
-	if limits.MaxMessageBytes != nil && int64(len(body)) > *limits.MaxMessageBytes && !plain {
+	if err == nil && limits.tooLarge(body) && !plain {
 		m.Args, m.Kwargs, m.Offloaded = nil, nil, true
-		if body, attributes, err = m.encode(plain); err != nil {
-			return Outgoing{}, &Error{Kind: Internal, Msg: "cannot encode the message", Err: err}
-		}
+		body, attributes, err = m.encode(plain)
 	}
-	if limits.MaxMessageBytes != nil && int64(len(body)) > *limits.MaxMessageBytes {
-		return Outgoing{}, Errorf(MessageTooLarge,
+	switch {
+	case err != nil:
+		return Outgoing{}, false, &Error{Kind: Internal, Msg: "cannot encode the message", Err: err}
+	case limits.tooLarge(body):
+		return Outgoing{}, false, Errorf(MessageTooLarge,
 			"the message has %d bytes, and the target takes %d", len(body), *limits.MaxMessageBytes)
 	}
-	return Outgoing{ID: m.ID, Route: limits.Route, Body: body, Attributes: attributes}, nil
+	return Outgoing{ID: m.ID, Route: limits.Route, Body: body, Attributes: attributes}, m.Offloaded, nil
+}
+
+func (l Limits) tooLarge(body []byte) bool {
+	return l.MaxMessageBytes != nil && int64(len(body)) > *l.MaxMessageBytes
 }
 
 func (m Message) encode(plain bool) (body []byte, attributes map[string]string, err error) {

@@ -57,6 +57,7 @@ type Record struct {
 	Group           string            `json:"group,omitzero"`
 	CancelRequested bool              `json:"cancel_requested,omitzero"`
 	Dispatch        Dispatch          `json:"dispatch"`
+	Offloaded       bool              `json:"offloaded,omitzero"` // the message went without args and kwargs
 
 	Owner       string   `json:"owner"`                  // the caller that enqueued it
 	Ended       string   `json:"ended,omitzero"`         // how it finished: an end* constant

@@ -1,0 +1,137 @@
+package task
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+
+	"github.com/go-json-experiment/json"
+)
+
+// The limit of a listing's page.
+const (
+	DefaultListLimit = 50
+	MaxListLimit     = 100
+)
+
+// Filter selects tasks of a listing. An empty string matches any value.
+type Filter struct {
+	Status, State, QueueName, Backend, TaskName string
+}
+
+// Listing is a page of tasks, newest first. NextCursor is "" on the last page.
+type Listing struct {
+	Items      []Document
+	NextCursor string
+}
+
+// maxListPages bounds how many of the store's pages one listing reads, so that
+// a filter which matches little costs no more than this; the cursor goes on.
+const maxListPages = 10
+
+// List returns the caller's tasks that match the filter, newest first, at most
+// limit of them; a page may be short and still have a NextCursor. InvalidCursor
+// when the cursor is not one of this filter's.
+func (s *Service) List(ctx context.Context, call Call, f Filter, limit int, cursor string) (Listing, error) {
+	q := Query{
+		Status: f.Status, QueueName: f.QueueName, Backend: f.Backend, TaskName: f.TaskName,
+		Limit: limit,
+	}
+	if !call.Admin {
+		q.Owner = call.Owner
+	}
+	if f.State != "" && q.Status == "" {
+		q.Status = statusOf(f.State)
+	}
+	if cursor != "" {
+		var err error
+		if q.After, err = parseCursor(cursor, f); err != nil {
+			return Listing{}, err
+		}
+	}
+	listing := Listing{Items: []Document{}}
+	for range maxListPages {
+		page, err := s.Store.List(ctx, q)
+		if err != nil {
+			return Listing{}, err
+		}
+		for _, r := range page.Records {
+			if doc, ok := s.listed(ctx, r, f); ok {
+				listing.Items = append(listing.Items, doc)
+			}
+		}
+		q.After, q.Limit = page.Next, limit-len(listing.Items)
+		if q.After == (Position{}) || q.Limit == 0 {
+			break
+		}
+	}
+	if q.After != (Position{}) {
+		listing.NextCursor = newCursor(q.After, f)
+	}
+	return listing, nil
+}
+
+// listed returns a record's document if it is alive and matches what the store
+// cannot know: what time has made of it.
+func (s *Service) listed(ctx context.Context, r *Record, f Filter) (Document, bool) {
+	now := s.Now()
+	if r.Gone(now) {
+		return Document{}, false
+	}
+	if r.settle(now, s.ResultTTL) {
+		// Written, not just shown. Where somebody else was faster, the record
+		// that is shown is the older one: a listing is eventually consistent.
+		if err := s.Store.Replace(ctx, r); err != nil && KindOf(err) != Conflict {
+			return Document{}, false
+		}
+	}
+	doc := r.Document(now)
+	matches := (f.Status == "" || f.Status == doc.Status) && (f.State == "" || f.State == doc.State)
+	return doc, matches
+}
+
+// statusOf returns the status that a state goes with.
+func statusOf(state string) string {
+	switch state {
+	case StateRunning, StateStalled:
+		return Running
+	case StateSucceeded:
+		return Successful
+	case StateFailed, StateCancelled, StateExpired:
+		return Failed
+	}
+	return Ready
+}
+
+// cursor is opaque to clients; what it is bound to makes it useless elsewhere.
+type cursor struct {
+	Position
+	Filter string `json:"f"` // hex SHA-256, cut to 64 bits
+}
+
+func (f Filter) sum() string {
+	b, _ := json.Marshal(f) // five strings always encode
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:8])
+}
+
+func newCursor(p Position, f Filter) string {
+	b, _ := json.Marshal(cursor{p, f.sum()})
+	return base64.RawURLEncoding.EncodeToString(b)
+}
+
+func parseCursor(text string, f Filter) (Position, error) {
+	b, err := base64.RawURLEncoding.DecodeString(text)
+	var c cursor
+	if err == nil {
+		err = json.Unmarshal(b, &c)
+	}
+	switch {
+	case err != nil || c.ID == "" || c.EnqueuedAt.IsZero():
+		return Position{}, &Error{Kind: InvalidCursor, Msg: "cursor is not one of this service's", Err: err}
+	case c.Filter != f.sum():
+		return Position{}, Errorf(InvalidCursor, "cursor belongs to a listing with other filters")
+	}
+	return c.Position, nil
+}

@@ -1,0 +1,67 @@
+package task
+
+import (
+	"context"
+
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// Reporter is the right to report on one task.
+type Reporter struct {
+	service *Service
+	id      string
+}
+
+// Reporter checks the token that the task's message carried: Unauthenticated
+// when it does not give the right to report on the task.
+func (s *Service) Reporter(id, token string) (Reporter, error) {
+	if err := s.Tokens.Verify(token, id, s.Now()); err != nil {
+		return Reporter{}, err
+	}
+	return Reporter{s, id}, nil
+}
+
+// Report takes a worker's event. It may be repeated: an event that has taken
+// effect is answered as it was. Errors: UnknownTask, Cancelled, Expired,
+// Finished, StaleAttempt, LeaseHeld, CancelNotRequested, ResultTooLarge,
+// Unavailable; Kind.Acknowledge says what they mean for the message.
+func (w Reporter) Report(ctx context.Context, e Event) (Answer, error) {
+	s, id := w.service, w.id
+	var acknowledge, full bool
+	change := func(r *Record) (write bool, err error) {
+		event := e
+		if full && e.Error != nil {
+			event.Error = &TaskError{e.Error.ExceptionClassPath, "taskgate: the record has no room for this traceback"}
+		}
+		write, acknowledge, err = r.apply(event, s.Now(), s.ResultTTL)
+		return write, err
+	}
+	anyone := func(*Record) bool { return true } // the token is the right to see it
+	r, err := s.update(ctx, id, anyone, change)
+	if KindOf(err) == Oversize && e.Error != nil {
+		// A report of the end must not be lost for the length of its traceback.
+		full = true
+		r, err = s.update(ctx, id, anyone, change)
+	}
+	switch {
+	case KindOf(err) == Oversize:
+		return Answer{}, &Error{Kind: ResultTooLarge, Msg: "the store cannot hold this result", Err: err, TaskID: id}
+	case err != nil:
+		return Answer{}, err
+	}
+	return s.answer(r, e, acknowledge), nil
+}
+
+func (s *Service) answer(r *Record, e Event, acknowledge bool) Answer {
+	a := Answer{
+		Acknowledge:     acknowledge,
+		Attempt:         r.Attempts(),
+		LeaseUntil:      r.LeaseUntil,
+		CancelRequested: r.CancelRequested,
+		Task:            r.Document(s.Now()),
+	}
+	if e.Type == EventStarted && r.Offloaded {
+		a.Args, a.Kwargs = jsontext.Value(r.Args), jsontext.Value(r.Kwargs)
+	}
+	return a
+}

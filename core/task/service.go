@@ -1,0 +1,119 @@
+// Package task is the heart of taskgate: what a task is, how it is enqueued,
+// reported on, cancelled and looked up. It knows no cloud and no HTTP; it
+// reaches them through two ports, [Store] and [Dispatcher].
+//
+// The way of a task through the package: [ParseRequest] validates it,
+// [Service.Enqueue] records and dispatches it, a worker's events go through
+// [Service.Report] to [Record]'s state machine, and [Service.Get] shows it.
+package task
+
+import (
+	"context"
+	"log/slog"
+	"time"
+)
+
+// Service is the application. All fields are set before the first call and not
+// changed afterwards; the methods may be called concurrently. Every method's
+// error is an [*Error] whose kind reaches the client.
+type Service struct {
+	Store    Store
+	Backends map[string]Backend // by alias
+	Tokens   Tokens
+
+	ResultTTL       time.Duration // how long a finished task is kept
+	MaxWait         time.Duration // the longest that Get waits
+	MaxPayloadBytes int           // what the store holds of args + kwargs + metadata, as JSON
+
+	Now   func() time.Time
+	NewID func() string
+	Log   *slog.Logger
+}
+
+// Backend is one configured way to send tasks: an alias of the settings.
+type Backend struct {
+	Dispatcher   Dispatcher
+	Target       string   // the kind of target, shown in documents: "sqs", "local", …
+	Queues       []string // what queue_name may be; empty = anything
+	DefaultQueue string   // for requests without queue_name
+	Plain        bool     // send django-tasks-cloud's three keys alone
+}
+
+// Call is what the front door knows of a request beside its body.
+type Call struct {
+	Owner       string // the caller's name
+	Admin       bool   // sees every owner's tasks
+	BaseURL     string // of events_url: scheme and authority, and perhaps a path; no trailing slash
+	Traceparent string // W3C Trace Context, checked; "" = none
+	Tracestate  string
+}
+
+// sees reports whether the caller may know that the record exists.
+func (c Call) sees(r *Record) bool { return c.Admin || c.Owner == r.Owner }
+
+// unfinishedLife is how long an unfinished record outlives the last instant at
+// which it was still expected to start: the longest that SQS, the strictest of
+// the brokers, keeps a message (14 days), and a day to spare.
+const unfinishedLife = 15 * 24 * time.Hour
+
+// cleanupTime bounds what is done after a request's own deadline may have passed.
+const cleanupTime = 2 * time.Second
+
+// cleanup returns a context for work that must be tried although the request
+// has failed, perhaps because its time was up.
+func cleanup(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), cleanupTime)
+}
+
+// fetch returns the record as it stands now, or UnknownTask when there is none,
+// when it is past its life, or when the caller may not see it.
+func (s *Service) fetch(ctx context.Context, id string, visible func(*Record) bool) (*Record, error) {
+	unknown := &Error{Kind: UnknownTask, Msg: "there is no task with this id"}
+	if !validID(id) {
+		return nil, unknown
+	}
+	r, err := s.Store.Get(ctx, id)
+	switch {
+	case KindOf(err) == NotStored:
+		return nil, unknown
+	case err != nil:
+		return nil, err
+	case r.Gone(s.Now()) || !visible(r):
+		return nil, unknown
+	}
+	return r, nil
+}
+
+// update reads the record and changes it as [Service.swap] does.
+func (s *Service) update(ctx context.Context, id string, visible func(*Record) bool, change change) (*Record, error) {
+	r, err := s.fetch(ctx, id, visible)
+	if err != nil {
+		return nil, err
+	}
+	return s.swap(ctx, r, change)
+}
+
+// A change edits a record and says whether there is anything to write. Its
+// error is for the caller, and is returned after the write.
+type change func(*Record) (write bool, err error)
+
+// swap changes a record by compare-and-swap. Whenever somebody else was faster,
+// change is asked again, about the record as it then stands.
+func (s *Service) swap(ctx context.Context, r *Record, change change) (*Record, error) {
+	for {
+		write, refused := change(r)
+		if !write {
+			return r, refused
+		}
+		err := s.Store.Replace(ctx, r)
+		if err == nil {
+			return r, refused
+		}
+		if KindOf(err) != Conflict {
+			return r, err
+		}
+		if r, err = s.Store.Get(ctx, r.ID); err != nil {
+			return nil, err
+		}
+	}
+}
