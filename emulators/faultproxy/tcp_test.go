@@ -1,0 +1,139 @@
+package faultproxy_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"
+
+	"github.com/taskgate/taskgate/emulators"
+	"github.com/taskgate/taskgate/emulators/azureemu"
+	"github.com/taskgate/taskgate/emulators/faultproxy"
+)
+
+// echo is a proxy in front of a server that sends back what it gets.
+func echo(t *testing.T) *faultproxy.TCP {
+	t.Helper()
+	t.Parallel()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = listener.Close() })
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				_, _ = io.Copy(conn, conn)
+				_ = conn.Close()
+			}()
+		}
+	}()
+	return faultproxy.NewTCP(t, listener.Addr().String())
+}
+
+func connect(t *testing.T, p *faultproxy.TCP) net.Conn {
+	t.Helper()
+	conn, err := net.Dial("tcp", p.Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	return conn
+}
+
+// ping sends a byte and waits for it, half a second at most.
+func ping(conn net.Conn) error {
+	_ = conn.SetDeadline(time.Now().Add(500 * time.Millisecond))
+	if _, err := conn.Write([]byte("x")); err != nil {
+		return err
+	}
+	_, err := conn.Read(make([]byte, 1))
+	return err
+}
+
+func TestDroppedAndResetConnectionsEnd(t *testing.T) {
+	p := echo(t)
+	for want, end := range map[error]func(){io.EOF: p.Drop, syscall.ECONNRESET: p.Reset} {
+		conn := connect(t, p)
+		if err := ping(conn); err != nil {
+			t.Fatal(err)
+		}
+		end()
+		_ = conn.SetDeadline(time.Now().Add(5 * time.Second))
+		if _, err := conn.Read(make([]byte, 1)); !errors.Is(err, want) {
+			t.Errorf("got %v, want %v", err, want)
+		}
+	}
+	if p.Accepted() != 2 {
+		t.Errorf("accepted %d", p.Accepted())
+	}
+}
+
+func TestASilencedConnectionIsDeadWhileNewOnesWork(t *testing.T) {
+	p := echo(t)
+	old := connect(t, p)
+	if err := ping(old); err != nil {
+		t.Fatal(err)
+	}
+	p.Silence()
+	if err := ping(old); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("silenced: %v", err)
+	}
+	if err := ping(connect(t, p)); err != nil {
+		t.Errorf("new: %v", err)
+	}
+}
+
+func TestADeafOrRefusingPeerRecovers(t *testing.T) {
+	p := echo(t)
+	p.Deafen()
+	if err := ping(connect(t, p)); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("deaf: %v", err)
+	}
+	p.Restore(t)
+	p.Refuse()
+	if _, err := net.Dial("tcp", p.Addr()); !errors.Is(err, syscall.ECONNREFUSED) {
+		t.Errorf("refusing: %v", err)
+	}
+	p.Restore(t)
+	if err := ping(connect(t, p)); err != nil {
+		t.Errorf("restored: %v", err)
+	}
+}
+
+func TestABusClientSurvivesADroppedIdleConnection(t *testing.T) {
+	t.Parallel()
+	e := emulators.ServiceBus(t, emulators.ServiceBusConfig{Queues: map[string]emulators.BusQueue{"tasks": {}}})
+	p := faultproxy.NewTCP(t, e.Addr())
+	client, err := azservicebus.NewClientFromConnectionString(azureemu.ServiceBusConnectionString(p.Addr()), &azservicebus.ClientOptions{
+		RetryOptions: azservicebus.RetryOptions{MaxRetries: 3, RetryDelay: 20 * time.Millisecond, MaxRetryDelay: 500 * time.Millisecond},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sender, err := client.NewSender("tasks", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	for _, end := range []func(){func() {}, p.Drop, p.Reset} {
+		end()
+		if err := sender.SendMessage(ctx, &azservicebus.Message{Body: []byte("x")}, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if p.Accepted() != 3 {
+		t.Errorf("%d connections, want 3", p.Accepted())
+	}
+}
