@@ -1,0 +1,130 @@
+package worker
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/taskgate/taskgate/core/task"
+)
+
+// attempt is one attempt at a task that this worker holds the lease of.
+type attempt struct {
+	reporter
+	number int
+	lease  time.Duration
+	log    *slog.Logger
+	end    context.CancelCauseFunc // ends the handler's context
+
+	mu              sync.Mutex
+	cancelRequested bool
+	lost            *answer // not nil: nothing more is to be reported
+}
+
+// heard takes note of an answer that came while the handler runs or waits to.
+func (a *attempt) heard(ans answer) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	switch ans.Code {
+	case task.StaleAttempt, task.Finished, task.Cancelled, task.Expired, task.UnknownTask:
+		a.lost = &ans
+		a.end(fmt.Errorf("%w: %s", ErrLost, ans.Code))
+	}
+	if ans.CancelRequested {
+		a.cancelRequested = true
+		a.end(ErrCancelRequested)
+	}
+}
+
+// gone returns the answer that ended the attempt, or nil.
+func (a *attempt) gone() *answer {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.lost
+}
+
+func (a *attempt) asked() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.cancelRequested
+}
+
+// beat keeps the lease until ctx ends or the attempt is lost. A lease that
+// lapsed because no heartbeat came through is not lost yet: a late heartbeat
+// counts until a newer attempt starts.
+func (a *attempt) beat(ctx context.Context) {
+	tick := time.NewTicker(a.lease / 3)
+	defer tick.Stop()
+	for a.gone() == nil {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		a.tell(ctx, task.Event{Type: task.EventHeartbeat})
+	}
+}
+
+// tell sends a heartbeat or a progress, for as long as the next is not due, and
+// takes note of the answer.
+func (a *attempt) tell(ctx context.Context, e task.Event) {
+	e.Attempt, e.LeaseSeconds = a.number, int(a.lease/time.Second)
+	ans, err := a.send(ctx, e, a.lease/3)
+	if err == nil {
+		a.heard(ans)
+		err = ans.err()
+	}
+	if err != nil && ctx.Err() == nil && a.gone() == nil {
+		a.log.WarnContext(ctx, "report failed", "event", e.Type, "error", err)
+	}
+}
+
+// progress is [Task.Progress] for a handler whose context is handling.
+func (a *attempt) progress(handling context.Context) func(context.Context, task.Progress) error {
+	return func(ctx context.Context, p task.Progress) error {
+		if a.gone() == nil {
+			a.tell(ctx, task.Event{Type: task.EventProgress, Progress: &p})
+		}
+		return cmp.Or(context.Cause(handling), context.Cause(ctx))
+	}
+}
+
+// run calls the handler and encodes its result, with heartbeats all the while.
+// The event says how it went.
+func (a *attempt) run(ctx context.Context, h Handler, t *Task) task.Event {
+	// The lease is held for as long as the handler runs, and a handler may take
+	// its time to clean up after its context has ended.
+	beating, stop := context.WithCancel(context.WithoutCancel(ctx))
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		a.beat(beating)
+	}()
+	defer func() { stop(); <-stopped }()
+
+	result, err := call(ctx, h, t)
+	switch {
+	case err == nil:
+		return task.Event{Type: task.EventSucceeded, ReturnValue: result}
+	case a.asked():
+		return task.Event{Type: task.EventCancelled}
+	case ctx.Err() != nil:
+		return failed(fmt.Errorf("the worker is stopping: %w", err))
+	}
+	return failed(err)
+}
+
+// call runs the handler to its result's JSON, panics included.
+func call(ctx context.Context, h Handler, t *Task) (result jsontext.Value, err error) {
+	defer recovered(&err)
+	v, err := h.Run(ctx, t)
+	if err != nil {
+		return nil, err
+	}
+	return encodeResult(v)
+}

@@ -1,0 +1,142 @@
+// Package worker is the worker's side of taskgate: it takes a message as a
+// queue delivered it, runs the handler of its task_name under a lease, reports
+// what became of it, and says whether to give the message back as done.
+//
+// A trigger (SQS, SNS, Lambda, Service Bus, a Storage queue, a local push) only
+// has to turn what it received into a [Delivery] and the [Outcome] into its own
+// acknowledgement. Brokers deliver at least once: a handler may run again for a
+// task that it has run before, with a higher [Task.Attempt].
+package worker
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/taskgate/taskgate/core/task"
+)
+
+// Config is what a [Worker] is made of. Handler is required, and so is
+// EventsBase unless Observe is set.
+type Config struct {
+	Handler Handler // usually a [Mux]
+
+	// EventsBase is the service's base URL, as in TASKGATE_EVENTS_BASE. A
+	// message whose events_url is not at this scheme, host and port and below
+	// this path is refused: whoever can write to the queue must not choose
+	// where this worker sends requests.
+	EventsBase string
+
+	// Observe is for the subscriptions of a topic beside the one that reports:
+	// the handler runs with no events and no fencing, and its error or panic
+	// leaves the message to the broker.
+	Observe bool
+
+	Client *http.Client  // sends the reports, never following a redirect; nil = http.DefaultTransport
+	ID     string        // the task's worker_ids show it, 1–255 characters; "" = host/pid/random
+	Lease  time.Duration // 5 s to an hour; 0 = 45 s. It bounds how long a dead worker goes unnoticed.
+	Log    *slog.Logger  // one line a delivery, with no payload, token or error text; nil = slog.Default()
+}
+
+// Worker processes deliveries. Its methods may be called concurrently, and no
+// goroutine outlives the call that started it.
+type Worker struct {
+	handler Handler
+	base    *url.URL
+	observe bool
+	client  *http.Client
+	id      string
+	lease   time.Duration
+	log     *slog.Logger
+}
+
+// New returns a worker, or an error that names everything wrong with c.
+func New(c Config) (*Worker, error) {
+	w := &Worker{handler: c.Handler, observe: c.Observe, id: c.ID, lease: c.Lease, log: c.Log}
+	var errs []error
+	if c.Handler == nil {
+		errs = append(errs, errors.New("worker: Handler is missing"))
+	}
+	if !c.Observe {
+		base, err := parseBase(c.EventsBase)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("worker: EventsBase %w", err))
+		}
+		w.base = base
+	}
+	if w.id == "" {
+		host, _ := os.Hostname() // a name to look at, nothing hangs on it
+		w.id = fmt.Sprintf("%s/%d/%s", host, os.Getpid(), rand.Text()[:8])
+	}
+	if len(w.id) > 255 || strings.ContainsFunc(w.id, func(r rune) bool { return r < ' ' || r > '~' }) {
+		errs = append(errs, errors.New("worker: ID must be 1 to 255 characters of printable ASCII"))
+	}
+	if w.lease == 0 {
+		w.lease = task.DefaultLease * time.Second
+	}
+	if w.lease < task.MinLease*time.Second || w.lease > task.MaxLease*time.Second || w.lease%time.Second != 0 {
+		errs = append(errs, fmt.Errorf("worker: Lease must be whole seconds, from %d to %d", task.MinLease, task.MaxLease))
+	}
+	if w.log == nil {
+		w.log = slog.Default()
+	}
+	var client http.Client
+	if c.Client != nil {
+		client = *c.Client
+	}
+	// A redirect would take the task's token to an origin nobody configured.
+	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	w.client = &client
+	return w, errors.Join(errs...)
+}
+
+// Delivery is a message as a queue delivered it.
+type Delivery struct {
+	Body       []byte            // the message, with the target's own encoding undone (base64, an SNS envelope)
+	Attributes map[string]string // the message's attributes or application properties, where the target has any
+}
+
+// Outcome is what to do with a delivered message.
+type Outcome struct {
+	// Acknowledge: true = give the message back as done; false = let the
+	// broker deliver it again, and in the end put it into its dead-letter queue.
+	Acknowledge bool
+
+	// Delay is how long the next delivery should wait, where the broker can be
+	// told; 0 = as the broker sees fit.
+	Delay time.Duration
+}
+
+// read parses a delivery and checks that it can be reported on.
+func (w *Worker) read(d Delivery) (task.Message, error) {
+	m, err := task.ParseMessage(d.Body, d.Attributes)
+	switch {
+	case err != nil:
+		return m, err
+	case m.TaskName == "":
+		return m, errors.New("the message has no task_name")
+	case w.observe && m.Offloaded:
+		return m, errors.New("the message's arguments are offloaded: only the worker that reports is given them")
+	case w.observe:
+		return m, nil
+	case m.V != task.MessageVersion:
+		return m, fmt.Errorf("the message is of version %d: this worker reads version %d", m.V, task.MessageVersion)
+	case m.ID == "" || m.Token == "" || !printable(m.Token):
+		return m, errors.New("the message has no id or no token")
+	}
+	return m, within(w.base, m.EventsURL)
+}
+
+// unreadable logs a delivery that nothing can be reported on. It is left to the
+// broker, whose dead-letter queue keeps it for a human.
+func (w *Worker) unreadable(ctx context.Context, m task.Message, err error) Outcome {
+	w.log.ErrorContext(ctx, "message refused", "task_id", m.ID, "task_name", m.TaskName, "error", err)
+	return Outcome{}
+}
