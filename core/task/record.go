@@ -238,3 +238,14 @@ func orNull[T comparable](v T) *T {
 	}
 	return &v
 }
+
+// Statuses returns every status.
+func Statuses() []string { return []string{Ready, Running, Failed, Successful} }
+
+// States returns every state.
+func States() []string {
+	return []string{
+		StateScheduled, StateQueued, StateRunning, StateStalled, StateRetrying,
+		StateSucceeded, StateFailed, StateCancelled, StateExpired,
+	}
+}

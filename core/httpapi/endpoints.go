@@ -1,0 +1,201 @@
+package httpapi
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"math"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/taskgate/taskgate/core/task"
+)
+
+const jsonMedia = "application/json"
+
+func (h *Handler) health(w http.ResponseWriter, r *request) error {
+	return writeJSON(w, r, http.StatusOK, jsonMedia, map[string]string{"status": "ok"})
+}
+
+func (h *Handler) openAPI(w http.ResponseWriter, r *request) error {
+	writeBody(w, r, http.StatusOK, jsonMedia, h.config.OpenAPI)
+	return nil
+}
+
+func (h *Handler) capabilities(w http.ResponseWriter, r *request) error {
+	if _, err := query(r.Request); err != nil {
+		return err
+	}
+	ctx, cancel := r.work(0)
+	defer cancel()
+	return writeJSON(w, r, http.StatusOK, jsonMedia, struct {
+		Backends map[string]task.Capabilities `json:"backends"`
+	}{h.config.Service.Capabilities(ctx)})
+}
+
+func (h *Handler) enqueue(w http.ResponseWriter, r *request) error {
+	key, err := idempotencyKey(r.Header)
+	if err != nil {
+		return err
+	}
+	body, err := readJSON(r.Request, maxBody)
+	if err != nil {
+		return err
+	}
+	req, err := task.ParseRequest(body, false)
+	if err != nil {
+		return err
+	}
+	req.Key = key
+	ctx, cancel := r.work(0)
+	defer cancel()
+	accepted, err := h.config.Service.Enqueue(ctx, r.call, req)
+	if err != nil {
+		return err
+	}
+	r.taskID = accepted.Task.ID
+	w.Header().Set("Location", r.call.BaseURL+"/v1/tasks/"+accepted.Task.ID)
+	if accepted.Replayed {
+		w.Header().Set("Idempotent-Replayed", "true")
+	}
+	return writeJSON(w, r, http.StatusAccepted, jsonMedia, accepted.Task)
+}
+
+func (h *Handler) get(w http.ResponseWriter, r *request) error {
+	given, err := query(r.Request, "wait")
+	if err != nil {
+		return err
+	}
+	seconds, err := number(given, "wait", 0, 20, 0)
+	if err != nil {
+		return err
+	}
+	wait := time.Duration(seconds * float64(time.Second))
+	ctx, cancel := r.work(wait)
+	defer cancel()
+	doc, err := h.config.Service.Get(ctx, r.call, r.id, wait)
+	if err != nil {
+		return err
+	}
+	body, err := encode(doc)
+	if err != nil {
+		return err
+	}
+	etag := etagOf(body)
+	w.Header().Set("ETag", etag)
+	if !doc.IsFinished {
+		w.Header().Set("Retry-After", pollAfter(doc))
+	}
+	if matches(r.Header.Values("If-None-Match"), etag) {
+		w.WriteHeader(http.StatusNotModified)
+		return nil
+	}
+	writeBody(w, r, http.StatusOK, jsonMedia, body)
+	return nil
+}
+
+// etagOf returns the entity tag of a rendered document.
+func etagOf(body []byte) string {
+	sum := sha256.Sum256(body)
+	return `"` + hex.EncodeToString(sum[:16]) + `"`
+}
+
+// matches applies If-None-Match: RFC 9110, section 13.1.2, the weak comparison.
+func matches(headers []string, etag string) bool {
+	for tag := range strings.SplitSeq(strings.Join(headers, ","), ",") {
+		if tag = strings.TrimSpace(tag); tag == "*" || strings.TrimPrefix(tag, "W/") == etag {
+			return true
+		}
+	}
+	return false
+}
+
+// pollAfter says in seconds when to look again: for a task that is not due yet,
+// when it is, within a minute.
+func pollAfter(doc task.Document) string {
+	if doc.State != task.StateScheduled {
+		return "1"
+	}
+	return strconv.Itoa(int(math.Ceil(min(max(time.Until(doc.RunAfter.Time).Seconds(), 1), 60))))
+}
+
+func (h *Handler) list(w http.ResponseWriter, r *request) error {
+	given, err := query(r.Request, "status", "state", "queue_name", "backend", "task_name", "limit", "cursor")
+	if err != nil {
+		return err
+	}
+	if err := oneOf(given, "status", task.Statuses()...); err != nil {
+		return err
+	}
+	if err := oneOf(given, "state", task.States()...); err != nil {
+		return err
+	}
+	limit, err := number(given, "limit", 1, task.MaxListLimit, task.DefaultListLimit)
+	if err != nil {
+		return err
+	}
+	if limit != math.Trunc(limit) {
+		return task.Errorf(task.InvalidQuery, "limit must be an integer")
+	}
+	ctx, cancel := r.work(0)
+	defer cancel()
+	listing, err := h.config.Service.List(ctx, r.call, task.Filter{
+		Status: given["status"], State: given["state"], QueueName: given["queue_name"],
+		Backend: given["backend"], TaskName: given["task_name"],
+	}, int(limit), given["cursor"])
+	if err != nil {
+		return err
+	}
+	page := struct {
+		Items      []task.Document `json:"items"`
+		NextCursor *string         `json:"next_cursor"`
+	}{Items: listing.Items}
+	if listing.NextCursor != "" {
+		page.NextCursor = &listing.NextCursor
+	}
+	return writeJSON(w, r, http.StatusOK, jsonMedia, page)
+}
+
+func (h *Handler) cancel(w http.ResponseWriter, r *request) error {
+	if err := readNothing(r.Request); err != nil {
+		return err
+	}
+	ctx, cancel := r.work(0)
+	defer cancel()
+	prevented, doc, err := h.config.Service.Cancel(ctx, r.call, r.id)
+	if err != nil {
+		return err
+	}
+	outcome := "requested"
+	if prevented {
+		outcome = "prevented"
+	}
+	return writeJSON(w, r, http.StatusOK, jsonMedia, struct {
+		Outcome string        `json:"outcome"`
+		Task    task.Document `json:"task"`
+	}{outcome, doc})
+}
+
+// events checks the token before anything else: nobody else is told anything.
+func (h *Handler) events(w http.ResponseWriter, r *request) error {
+	reporter, err := h.config.Service.Reporter(r.id, r.Header.Get("Taskgate-Token"))
+	if err != nil {
+		return err
+	}
+	body, err := readJSON(r.Request, maxBody)
+	if err != nil {
+		return err
+	}
+	event, err := task.ParseEvent(body)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := r.work(0)
+	defer cancel()
+	answer, err := reporter.Report(ctx, event)
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, r, http.StatusOK, jsonMedia, answer)
+}

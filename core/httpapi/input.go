@@ -1,0 +1,173 @@
+package httpapi
+
+import (
+	"errors"
+	"io"
+	"mime"
+	"net/http"
+	"net/url"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/taskgate/taskgate/core/strictjson"
+	"github.com/taskgate/taskgate/core/task"
+)
+
+// The most bytes of a body.
+const (
+	maxBody      = 1 << 20
+	maxBatchBody = 4 << 20
+)
+
+// readJSON returns the request's body, checked to be one acceptable JSON text.
+// Errors: UnsupportedMediaType, BodyTooLarge, InvalidJSON, and Unavailable when
+// the body does not arrive.
+func readJSON(r *http.Request, most int64) (jsontext.Value, error) {
+	if err := checkMediaType(r.Header); err != nil {
+		return nil, err
+	}
+	body, err := readAll(r, most)
+	if err != nil {
+		return nil, err
+	}
+	return parse(body)
+}
+
+func checkMediaType(h http.Header) error {
+	media, params, err := mime.ParseMediaType(h.Get("Content-Type"))
+	if err != nil || media != "application/json" {
+		return task.Errorf(task.UnsupportedMediaType, "Content-Type must be application/json")
+	}
+	if charset, ok := params["charset"]; ok && !strings.EqualFold(charset, "utf-8") {
+		return task.Errorf(task.UnsupportedMediaType, "the charset must be UTF-8")
+	}
+	if coding := h.Get("Content-Encoding"); coding != "" && coding != "identity" {
+		return task.Errorf(task.UnsupportedMediaType, "Content-Encoding %q is not supported", coding)
+	}
+	return nil
+}
+
+func readAll(r *http.Request, most int64) ([]byte, error) {
+	body, err := io.ReadAll(http.MaxBytesReader(nil, r.Body, most))
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooLarge):
+		return nil, task.Errorf(task.BodyTooLarge, "the body must have at most %d bytes", most)
+	case err != nil:
+		return nil, &task.Error{Kind: task.InvalidJSON, Msg: "the body did not arrive whole", Err: err}
+	}
+	return body, nil
+}
+
+func parse(body []byte) (jsontext.Value, error) {
+	if err := strictjson.Check(body); err != nil {
+		return nil, task.Errorf(task.InvalidJSON, "%v", err)
+	}
+	return body, nil
+}
+
+// readNothing accepts an empty body, or {} for clients that always send one.
+func readNothing(r *http.Request) error {
+	body, err := readAll(r, maxBody)
+	if err != nil || len(body) == 0 {
+		return err
+	}
+	v, err := parse(body)
+	if err != nil {
+		return err
+	}
+	nothing := strictjson.Object(func(string) strictjson.Field { return nil })
+	if errs := nothing("", v); errs != nil {
+		return &task.Error{Kind: task.InvalidTask, Msg: "the body must be empty, or {}", Fields: errs}
+	}
+	return nil
+}
+
+// idempotencyKey returns the request's Idempotency-Key, quoted (an RFC 9651
+// string) or bare, or "" when there is none.
+func idempotencyKey(h http.Header) (string, error) {
+	values := h.Values("Idempotency-Key")
+	if len(values) == 0 {
+		return "", nil
+	}
+	key := strings.TrimSpace(values[0])
+	if strings.HasPrefix(key, `"`) {
+		inner, closed := strings.CutSuffix(key[1:], `"`)
+		key = strings.NewReplacer(`\\`, `\`, `\"`, `"`).Replace(inner)
+		if !closed {
+			key = ""
+		}
+	}
+	if len(values) > 1 || !task.ValidKey(key) {
+		return "", task.Errorf(task.InvalidHeader, "Idempotency-Key must be given once, with 1 to 255 printable ASCII characters")
+	}
+	return key, nil
+}
+
+// https://www.w3.org/TR/trace-context/#traceparent-header
+var (
+	traceparentForm = regexp.MustCompile(`^[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}(-[!-~]*)?$`)
+	tracestateForm  = regexp.MustCompile(`^[ -~]{1,512}$`)
+)
+
+// trace returns the request's trace context. One that is not valid is as good
+// as none, says the standard.
+func trace(h http.Header) (traceparent, tracestate, traceID string) {
+	traceparent = h.Get("Traceparent")
+	m := traceparentForm.FindStringSubmatch(traceparent)
+	if m == nil || strings.HasPrefix(traceparent, "ff") || strings.Trim(m[1], "0") == "" || strings.Trim(m[2], "0") == "" {
+		return "", "", ""
+	}
+	tracestate = strings.Join(h.Values("Tracestate"), ",")
+	if !tracestateForm.MatchString(tracestate) {
+		tracestate = ""
+	}
+	return traceparent, tracestate, m[1]
+}
+
+// query returns the query's parameters, each of a known name and given once.
+func query(r *http.Request, names ...string) (map[string]string, error) {
+	values, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return nil, task.Errorf(task.InvalidQuery, "the query cannot be read")
+	}
+	given := make(map[string]string, len(values))
+	for name, v := range values {
+		switch {
+		case !slices.Contains(names, name):
+			return nil, task.Errorf(task.InvalidQuery, "%q is not a known query parameter", name)
+		case len(v) > 1:
+			return nil, task.Errorf(task.InvalidQuery, "%s is given more than once", name)
+		case v[0] == "" || !utf8.ValidString(v[0]):
+			return nil, task.Errorf(task.InvalidQuery, "%s must not be empty, and be UTF-8", name)
+		}
+		given[name] = v[0]
+	}
+	return given, nil
+}
+
+// number reads a query parameter from least to most; absent, it is otherwise.
+func number(given map[string]string, name string, least, most, otherwise float64) (float64, error) {
+	text, ok := given[name]
+	if !ok {
+		return otherwise, nil
+	}
+	n, err := strconv.ParseFloat(text, 64)
+	if err != nil || !(n >= least && n <= most) {
+		return 0, task.Errorf(task.InvalidQuery, "%s must be a number from %v to %v", name, least, most)
+	}
+	return n, nil
+}
+
+// oneOf checks a query parameter against the values that it may have.
+func oneOf(given map[string]string, name string, values ...string) error {
+	if v, ok := given[name]; ok && !slices.Contains(values, v) {
+		return task.Errorf(task.InvalidQuery, "%s must be one of: %s", name, strings.Join(values, ", "))
+	}
+	return nil
+}
