@@ -17,7 +17,8 @@ var (
 	ErrCancelRequested = errors.New("the task was asked to cancel")
 
 	// ErrLost: the attempt does not count any more, because a newer one has
-	// started or the task has ended. Whatever the handler returns is dropped.
+	// started or the task has ended or is gone. Whatever the handler returns is
+	// dropped.
 	ErrLost = errors.New("the attempt is lost")
 )
 
@@ -79,11 +80,12 @@ func classPath(err error) string {
 func traceback(err error) string {
 	var b strings.Builder
 	for e := err; e != nil; e = errors.Unwrap(e) {
-		if _, wrapper := e.(*permanent); !wrapper {
+		switch e := e.(type) {
+		case *permanent: // only a mark: the next in the chain has its text
+		case *panicked:
+			fmt.Fprintf(&b, "%v\n\n%s", e, e.stack)
+		default:
 			fmt.Fprintf(&b, "%T: %v\n", e, e)
-		}
-		if p, ok := e.(*panicked); ok {
-			fmt.Fprintf(&b, "\n%s", p.stack)
 		}
 	}
 	s := strings.ToValidUTF8(b.String(), "\uFFFD")

@@ -94,7 +94,10 @@ func New(c Config) (*Worker, error) {
 	// A redirect would take the task's token to an origin nobody configured.
 	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	w.client = &client
-	return w, errors.Join(errs...)
+	if len(errs) > 0 {
+		return nil, errors.Join(errs...)
+	}
+	return w, nil
 }
 
 // Delivery is a message as a queue delivered it.
