@@ -1,0 +1,111 @@
+package lambdahost_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-lambda-go/lambda"
+	"github.com/aws/aws-lambda-go/lambdacontext"
+
+	"github.com/taskgate/taskgate/emulators/lambdahost"
+)
+
+// TestMain makes the test binary its own bootstrap, written against the unmodified runtime library.
+func TestMain(m *testing.M) {
+	if os.Getenv("AWS_LAMBDA_RUNTIME_API") == "" {
+		os.Exit(m.Run())
+	}
+	lambda.Start(func(ctx context.Context, event struct{ Do string }) (map[string]any, error) {
+		switch event.Do {
+		case "fail":
+			return nil, errors.New("the task failed")
+		case "exit":
+			os.Exit(1)
+		case "block":
+			fmt.Println("blocking")
+			select {}
+		}
+		invoked, _ := lambdacontext.FromContext(ctx)
+		deadline, _ := ctx.Deadline()
+		return map[string]any{
+			"arn": invoked.InvokedFunctionArn, "id": invoked.AwsRequestID, "left": time.Until(deadline).Seconds(),
+			"trace": os.Getenv("_X_AMZN_TRACE_ID"), "inherited": os.Getenv("HOME"), "given": os.Getenv("GIVEN"),
+		}, nil
+	})
+}
+
+func start(t *testing.T) *lambdahost.Host {
+	t.Helper()
+	t.Parallel()
+	return lambdahost.Start(t, os.Args[0], lambdahost.Options{Name: "worker", Timeout: 20 * time.Second, Env: []string{"GIVEN=yes"}})
+}
+
+func TestAnInvocationCarriesItsContext(t *testing.T) {
+	h := start(t)
+	out, err := h.Invoke(t.Context(), []byte(`{}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		`"arn":"arn:aws:lambda:us-east-1:000000000000:function:worker"`, `"id":"00000000-0000-4000-8000-000000000001"`,
+		`"left":19.`, `"trace":"Root=1-`, `"inherited":""`, `"given":"yes"`,
+	} {
+		if !strings.Contains(string(out), want) {
+			t.Errorf("%s lacks %s", out, want)
+		}
+	}
+	if h.Startup() <= 0 || h.Startup() > 10*time.Second {
+		t.Errorf("start-up took %v", h.Startup())
+	}
+}
+
+func TestConcurrentInvocationsQueue(t *testing.T) {
+	h := start(t)
+	var all sync.WaitGroup
+	for range 20 {
+		all.Go(func() {
+			if _, err := h.Invoke(t.Context(), []byte(`{}`)); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+}
+
+func TestTheFunctionsErrorIsReported(t *testing.T) {
+	h := start(t)
+	_, err := h.Invoke(t.Context(), []byte(`{"Do":"fail"}`))
+	if failed := (*lambdahost.FunctionError)(nil); !errors.As(err, &failed) || !strings.Contains(string(failed.Payload), "the task failed") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestAKilledProcessLosesItsInvocationAndComesBack(t *testing.T) {
+	h := start(t)
+	lost := make(chan error, 1)
+	go func() {
+		_, err := h.Invoke(t.Context(), []byte(`{"Do":"block"}`))
+		lost <- err
+	}()
+	if _, err := h.AwaitLog(t.Context(), "blocking"); err != nil {
+		t.Fatal(err)
+	}
+	h.Kill()
+	if err := <-lost; !errors.Is(err, lambdahost.ErrExited) {
+		t.Errorf("killed: %v", err)
+	}
+	h.Restart()
+	if _, err := h.Invoke(t.Context(), []byte(`{}`)); err != nil {
+		t.Errorf("restarted: %v", err)
+	}
+	if _, err := h.Invoke(t.Context(), []byte(`{"Do":"exit"}`)); !errors.Is(err, lambdahost.ErrExited) {
+		t.Errorf("exited by itself: %v", err)
+	}
+	<-h.Exited()
+}
