@@ -1,0 +1,86 @@
+package embedded
+
+import (
+	"context"
+	"errors"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/taskgate/taskgate/core/task"
+)
+
+// DeadLetter is a message that was delivered as often as it may be and never
+// acknowledged. It stays in the list for as long as its record.
+type DeadLetter struct {
+	ID         string // the task's
+	Queue      string
+	Body       []byte
+	Attributes map[string]string
+	Deliveries int
+	At         task.Time // when it died
+	Reported   bool      // the report that it died was acknowledged
+}
+
+// DeadLetters returns at most limit dead letters, the oldest first, from those
+// after the given one; the zero DeadLetter = from the oldest.
+func (d *DB) DeadLetters(ctx context.Context, after DeadLetter, limit int) (letters []DeadLetter, err error) {
+	end, err := d.begin(ctx, "list dead letters", "")
+	if err != nil {
+		return nil, err
+	}
+	defer end()
+	low := []byte{deadKey}
+	if after.ID != "" {
+		low = append(timeKey(deadKey, after.At.UnixMicro(), after.ID), 0)
+	}
+	it, err := d.pebble.NewIter(&pebble.IterOptions{LowerBound: low, UpperBound: []byte{deadKey + 1}})
+	if err != nil {
+		return nil, unavailable("list dead letters", "", err)
+	}
+	for it.First(); it.Valid() && len(letters) < limit; it.Next() {
+		letter, found, err := d.deadLetter(it.Key())
+		if err != nil {
+			return nil, unavailable("list dead letters", letter.ID, errors.Join(err, it.Close()))
+		}
+		if found {
+			letters = append(letters, letter)
+		}
+	}
+	if err := it.Close(); err != nil {
+		return nil, unavailable("list dead letters", "", err)
+	}
+	return letters, nil
+}
+
+// deadLetter reads what a key of the list stands for, unless it has just gone.
+func (d *DB) deadLetter(key []byte) (letter DeadLetter, found bool, err error) {
+	micros, id := parseTimeKey(key)
+	letter = DeadLetter{ID: id, At: at(micros)}
+	stripe := d.stripe(id)
+	stripe.RLock()
+	defer stripe.RUnlock()
+	e, found, err := d.entry(id)
+	if err != nil || !found || e.DeadAt != micros {
+		return letter, false, err
+	}
+	m, body, err := d.message(id)
+	letter.Queue, letter.Body, letter.Attributes = m.Queue, body, m.Attributes
+	letter.Deliveries, letter.Reported = int(e.Deliveries), e.Due == 0
+	return letter, true, err
+}
+
+// bury makes the entry a dead letter whose report is due at once; its stripe is
+// held.
+func (d *DB) bury(id string, e entry) error {
+	now := d.now().UnixMicro()
+	e.DeadAt = now
+	b := d.pebble.NewBatch()
+	err := errors.Join(b.Set(timeKey(deadKey, now, id), nil, nil), d.move(b, id, &e, now))
+	if err == nil {
+		err = d.commit(b, true)
+	}
+	if err == nil {
+		d.queue.requeued(id, now)
+	}
+	return err
+}

@@ -1,0 +1,182 @@
+package embedded
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"strconv"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/go-json-experiment/json"
+
+	"github.com/taskgate/taskgate/core/task"
+)
+
+// MaxRecordBytes is the most that a record may have, encoded as JSON: 1 MiB of
+// arguments, as much again of a return value, less what surrounds them.
+const MaxRecordBytes = 2 << 20
+
+// Create implements [task.Store].
+func (d *DB) Create(ctx context.Context, r *task.Record) (existing *task.Record, err error) {
+	return d.create(ctx, r, nil)
+}
+
+// create stores r if its id is new, and in the same commit what also adds.
+func (d *DB) create(ctx context.Context, r *task.Record, also func(*pebble.Batch) error) (*task.Record, error) {
+	const first = 1
+	value, err := encodeRecord(r, first)
+	if err != nil {
+		return nil, err
+	}
+	end, err := d.begin(ctx, "create", r.ID)
+	if err != nil {
+		return nil, err
+	}
+	defer end()
+	stripe := d.stripe(r.ID)
+	stripe.Lock()
+	defer stripe.Unlock()
+
+	ix, found, err := d.index(r.ID)
+	if err != nil {
+		return nil, unavailable("create", r.ID, err)
+	}
+	if found {
+		return d.record(ix.EnqueuedAt, r.ID)
+	}
+	b := d.pebble.NewBatch()
+	ix = index{EnqueuedAt: r.EnqueuedAt.UnixMicro(), DeleteAfter: r.DeleteAfter.UnixMicro(), Revision: first}
+	err = errors.Join(
+		b.Set(idKey(indexKey, r.ID), encode(ix), nil),
+		b.Set(timeKey(recordKey, ix.EnqueuedAt, r.ID), value, nil))
+	if err == nil && also != nil {
+		err = also(b)
+	}
+	if err == nil {
+		err = d.commit(b, true)
+	}
+	if err != nil {
+		return nil, unavailable("create", r.ID, err)
+	}
+	r.Revision = strconv.Itoa(first)
+	return nil, nil
+}
+
+// Get implements [task.Store].
+func (d *DB) Get(ctx context.Context, id string) (*task.Record, error) {
+	end, err := d.begin(ctx, "get", id)
+	if err != nil {
+		return nil, err
+	}
+	defer end()
+	stripe := d.stripe(id)
+	stripe.RLock()
+	defer stripe.RUnlock()
+
+	ix, found, err := d.index(id)
+	if err != nil {
+		return nil, unavailable("get", id, err)
+	}
+	if !found {
+		return nil, task.Errorf(task.NotStored, "there is no record of this task")
+	}
+	return d.record(ix.EnqueuedAt, id)
+}
+
+// Replace implements [task.Store]. The record keeps its place in the listing.
+func (d *DB) Replace(ctx context.Context, r *task.Record) error {
+	revision, err := strconv.ParseUint(r.Revision, 10, 64)
+	if err != nil {
+		return task.Errorf(task.Conflict, "the record has no revision of this store")
+	}
+	value, err := encodeRecord(r, revision+1)
+	if err != nil {
+		return err
+	}
+	end, err := d.begin(ctx, "replace", r.ID)
+	if err != nil {
+		return err
+	}
+	defer end()
+	stripe := d.stripe(r.ID)
+	stripe.Lock()
+	defer stripe.Unlock()
+
+	ix, found, err := d.index(r.ID)
+	if err != nil {
+		return unavailable("replace", r.ID, err)
+	}
+	if !found || ix.Revision != revision {
+		return task.Errorf(task.Conflict, "the record has been changed or deleted")
+	}
+	ix.Revision, ix.DeleteAfter = revision+1, r.DeleteAfter.UnixMicro()
+	b := d.pebble.NewBatch()
+	err = errors.Join(
+		b.Set(idKey(indexKey, r.ID), encode(ix), nil),
+		b.Set(timeKey(recordKey, ix.EnqueuedAt, r.ID), value, nil))
+	if err == nil {
+		err = d.commit(b, true)
+	}
+	if err != nil {
+		return unavailable("replace", r.ID, err)
+	}
+	r.Revision = strconv.FormatUint(ix.Revision, 10)
+	return nil
+}
+
+func encodeRecord(r *task.Record, revision uint64) ([]byte, error) {
+	data, err := json.Marshal(r)
+	if err != nil {
+		return nil, &task.Error{Kind: task.Internal, Msg: "cannot encode the record", Err: err, TaskID: r.ID}
+	}
+	if len(data) > MaxRecordBytes {
+		return nil, task.Errorf(task.Oversize, "the record has %d bytes, and the local store holds %d", len(data), MaxRecordBytes)
+	}
+	return append(binary.BigEndian.AppendUint64(make([]byte, 0, 8+len(data)), revision), data...), nil
+}
+
+func decodeRecord(value []byte) (*task.Record, error) {
+	r := &task.Record{Revision: strconv.FormatUint(binary.BigEndian.Uint64(value), 10)}
+	if err := json.Unmarshal(value[8:], r); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// record reads the record that the index says is there.
+func (d *DB) record(enqueuedAt int64, id string) (r *task.Record, err error) {
+	found, err := d.read(timeKey(recordKey, enqueuedAt, id), func(v []byte) (err error) {
+		r, err = decodeRecord(v)
+		return err
+	})
+	if err == nil && !found {
+		err = errors.New("an index without its record")
+	}
+	if err != nil {
+		return nil, &task.Error{Kind: task.Unavailable, Msg: "the record cannot be read", TaskID: id, Err: fmt.Errorf("embedded: read %s: %w", id, err)}
+	}
+	return r, nil
+}
+
+func (d *DB) index(id string) (ix index, found bool, err error) {
+	found, err = d.read(idKey(indexKey, id), func(v []byte) error { return decode(v, &ix) })
+	return ix, found, err
+}
+
+// read calls f with the value of key, if there is one. f must not keep it.
+func (d *DB) read(key []byte, f func(value []byte) error) (found bool, err error) {
+	value, closer, err := d.pebble.Get(key)
+	if errors.Is(err, pebble.ErrNotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	return true, errors.Join(f(value), closer.Close())
+}
+
+func decode(data []byte, v any) error {
+	_, err := binary.Decode(data, binary.BigEndian, v)
+	return err
+}
