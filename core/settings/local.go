@@ -1,0 +1,21 @@
+package settings
+
+import "github.com/taskgate/taskgate/core/strictjson"
+
+// LocalOptions are the options of taskgate.LocalBackend.
+type LocalOptions struct {
+	MaxDeliveries int // LOCAL_MAX_DELIVERIES: how often a message is delivered before it is a dead letter
+}
+
+const (
+	defaultMaxDeliveries = 20
+	maxMaxDeliveries     = 1000 // no task may have more attempts
+)
+
+func (o *LocalOptions) fields() fields {
+	return fields{
+		"LOCAL_MAX_DELIVERIES": strictjson.Nullable(strictjson.Int(&o.MaxDeliveries, 1, maxMaxDeliveries)),
+	}
+}
+
+func (o *LocalOptions) check(*checker) {}
