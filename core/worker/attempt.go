@@ -18,6 +18,7 @@ type attempt struct {
 	reporter
 	number int
 	lease  time.Duration
+	began  time.Time // before started was sent first
 	log    *slog.Logger
 	end    context.CancelCauseFunc // ends the handler's context
 
@@ -58,14 +59,17 @@ func (a *attempt) asked() bool {
 // lapsed because no heartbeat came through is not lost yet: a late heartbeat
 // counts until a newer attempt starts.
 func (a *attempt) beat(ctx context.Context) {
-	tick := time.NewTicker(a.lease / 3)
-	defer tick.Stop()
+	// The lease may have begun with a report whose answer was lost, long before
+	// the repeat of it that was answered.
+	due := time.NewTimer(a.lease/3 - time.Since(a.began))
+	defer due.Stop()
 	for a.gone() == nil {
 		select {
 		case <-ctx.Done():
 			return
-		case <-tick.C:
+		case <-due.C:
 		}
+		due.Reset(a.lease / 3)
 		a.tell(ctx, task.Event{Type: task.EventHeartbeat})
 	}
 }

@@ -64,6 +64,21 @@ func TestHeartbeatsComeAtAThirdOfTheLease(t *testing.T) {
 	}
 }
 
+func TestALeaseCountsFromTheFirstStarted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newService(t, func(n int, e task.Event) reply {
+			if e.Type == task.EventStarted && n <= 2 {
+				return reply{withheld: make(chan struct{})} // it took effect, and nobody heard
+			}
+			return reply{}
+		})
+		s.worker(t, sleeper(time.Second)).Process(t.Context(), message())
+		if got := s.events(); got != "started started started heartbeat succeeded" {
+			t.Errorf("events: %s", got)
+		}
+	})
+}
+
 func TestHeartbeatsGoOnWhileAHandlerCleansUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newService(t, to(task.EventHeartbeat, reply{body: cancelRequested}))

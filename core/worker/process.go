@@ -41,8 +41,7 @@ func (w *Worker) Process(ctx context.Context, d Delivery) Outcome {
 	if w.observe {
 		return w.watch(ctx, m, log)
 	}
-	began := time.Now()
-	a := &attempt{reporter: newReporter(w.client, m), lease: w.lease, log: log}
+	a := &attempt{reporter: newReporter(w.client, m), lease: w.lease, began: time.Now(), log: log}
 	ans, err := a.send(ctx, task.Event{
 		Type:         task.EventStarted,
 		WorkerID:     w.id,
@@ -71,7 +70,7 @@ func (w *Worker) Process(ctx context.Context, d Delivery) Outcome {
 		end = a.run(handling, w.handler, t)
 	}
 	ans, err = a.finish(ctx, end)
-	log = log.With("attempt", a.number, "seconds", time.Since(began).Seconds(), "acknowledge", ans.Acknowledge)
+	log = log.With("attempt", a.number, "seconds", time.Since(a.began).Seconds(), "acknowledge", ans.Acknowledge)
 	if err = cmp.Or(err, ans.err()); err != nil {
 		log.WarnContext(ctx, "task "+end.Type+", but the report was not taken", "error", err)
 	} else {

@@ -35,8 +35,8 @@ func TestReportsAreRepeatedUntilTheyAreAnswered(t *testing.T) {
 						}
 						return reply{}
 					})
+					began := time.Now()
 					w := s.worker(t, func(ctx context.Context, tk *worker.Task) (any, error) {
-						began := time.Now()
 						if err := tk.Progress(ctx, 1, ""); err != nil {
 							return nil, err
 						}
