@@ -1,0 +1,41 @@
+package dispatchtest_test
+
+// The names of the cases, short.
+const (
+	keepsBody         = "a message arrives with its body byte for byte"
+	keepsAttributes   = "a message arrives with its attributes as they were"
+	keepsTouchyText   = "text that targets are touchy about arrives as the same JSON"
+	acceptsForGood    = "what dispatch accepted arrives though its request ends at once"
+	keepsNothing      = "a message passed in is neither kept nor changed"
+	acceptsRepeats    = "an id that was dispatched before is accepted again"
+	concurrentArrive  = "32 concurrent dispatches all arrive"
+	arrivesWhenDue    = "a message arrives when it is due, never before"
+	delayedIsKept     = "a delayed message arrives as the same JSON with its attributes"
+	overdueArrives    = "a message that is overdue arrives at once"
+	repeatsNotDue     = "an id that is not yet due is accepted again"
+	limitsNameRoute   = "limits never fail and name a route"
+	keepsSizeLimit    = "a message as large as the limit arrives and a larger one is refused for good"
+	keepsDelayLimit   = "the longest delay is accepted and a longer one refused for good"
+	keepsGroupLimit   = "a group arrives in order or is refused for good"
+	cancelRemoves     = "a message that was cancelled never arrives, and its neighbours do"
+	cancelOfGone      = "cancel of a message that is gone is no error"
+	honoursContext    = "a request that has ended is Unavailable at once"
+	namesMissingQueue = "a missing queue is Unavailable and named"
+
+	batchDelivers          = "a batch delivers each message as a dispatch does"
+	batchAnswersInOrder    = "a batch answers for each message in its place"
+	batchOfLarge           = "a batch of large messages arrives whole"
+	batchHonoursDue        = "a batch honours each due"
+	batchReceipts          = "a receipt from a batch cancels its own message"
+	batchRepeats           = "a batch accepts an id again"
+	batchHonoursContext    = "a batch of a request that has ended is Unavailable for each"
+	batchNamesMissingQueue = "a batch to a missing queue is Unavailable for each and names it"
+
+	atomicDoesBoth       = "create-and-dispatch stores the record and delivers the message"
+	atomicCreatesOnce    = "create-and-dispatch of an id that is there changes and sends nothing"
+	atomicRefusedMessage = "create-and-dispatch of a refused message stores nothing"
+	atomicOversizeRecord = "create-and-dispatch of an oversize record sends nothing"
+	atomicOneWins        = "of 32 concurrent create-and-dispatch one wins and only its message arrives"
+	atomicHonoursContext = "create-and-dispatch of a request that has ended is Unavailable and does both or neither"
+	atomicCancels        = "a message of create-and-dispatch is due and cancelled like any other"
+)
