@@ -56,11 +56,12 @@ func (s Subject) comeWhenDue(ctx context.Context, ms ...task.Outgoing) error {
 		if err := s.receive(ctx, orElse(s.Quiet, 100*time.Millisecond), in, never, ms[i:]...); err != nil {
 			return err
 		}
-		if err := s.waitUntil(ctx, m.Due.Add(s.late())); err != nil {
+		patience, err := s.becomeDue(ctx, m)
+		if err != nil {
 			return err
 		}
 		there := func() bool { return len(in[m.ID]) > 0 }
-		if err := s.receive(ctx, orElse(s.Patience, 10*time.Second), in, there, ms[i:]...); err != nil {
+		if err := s.receive(ctx, patience, in, there, ms[i:]...); err != nil {
 			return err
 		}
 		if !there() {
@@ -82,9 +83,14 @@ func delayedIsKept(ctx context.Context, s Subject) error {
 	if err := s.dispatch(ctx, m); err != nil {
 		return err
 	}
-	if err := s.waitUntil(ctx, m.Due.Add(s.late())); err != nil {
+	if err := s.waitUntil(ctx, m.Due.Time); err != nil {
 		return err
 	}
+	patience, err := s.becomeDue(ctx, m)
+	if err != nil {
+		return err
+	}
+	s.Patience = patience
 	in, err := s.expect(ctx, m)
 	if err != nil {
 		return err
@@ -94,6 +100,17 @@ func delayedIsKept(ctx context.Context, s Subject) error {
 		return fmt.Errorf("the attributes arrived as %q and were %q", d.Attributes, m.Attributes)
 	}
 	return sameJSON(d.Body, m.Body)
+}
+
+// becomeDue moves a clock of the test's own to when m must have come. The wall
+// clock moves by itself, and so it is not waited for: the answer is how long to
+// wait for m.
+func (s Subject) becomeDue(ctx context.Context, m task.Outgoing) (time.Duration, error) {
+	patience := orElse(s.Patience, 10*time.Second)
+	if s.WaitUntil == nil {
+		return max(0, m.Due.Sub(s.now())) + s.late() + patience, nil
+	}
+	return patience, s.WaitUntil(ctx, m.Due.Add(s.late()))
 }
 
 // overdueArrives: a request that is repeated late brings such a message.
