@@ -7,55 +7,44 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/taskgate/taskgate/core/settings"
 	"github.com/taskgate/taskgate/core/task"
-)
-
-// The scopes of a credential. Admin includes the others, and every owner's tasks.
-const (
-	ScopeEnqueue = "enqueue"
-	ScopeRead    = "read"
-	ScopeAdmin   = "admin"
 )
 
 // Caller is who sent a request.
 type Caller struct {
-	Name   string // the owner of what it enqueues
-	Scopes []string
+	Name   string   // the owner of what it enqueues
+	Scopes []string // of settings' Scope constants
 }
 
+// may reports whether the caller has the scope; admin includes the others.
 func (c Caller) may(scope string) bool {
-	return slices.Contains(c.Scopes, scope) || slices.Contains(c.Scopes, ScopeAdmin)
+	return slices.Contains(c.Scopes, scope) || slices.Contains(c.Scopes, settings.ScopeAdmin)
 }
 
 // Auth says who sent a request: Unauthenticated when nobody can tell.
 type Auth func(*http.Request) (Caller, error)
 
-// Key is an API key as it is configured: never the key itself.
-type Key struct {
-	Caller
-	SHA256 [sha256.Size]byte
-}
-
 // Keys authenticates by API key, as "Authorization: Bearer <key>". Several keys
 // may have one name, so that they can be rotated. Every key is compared, in
 // constant time.
-func Keys(keys []Key) Auth {
+func Keys(keys []settings.APIKey) Auth {
 	return func(r *http.Request) (Caller, error) {
 		scheme, key, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 		if !strings.EqualFold(scheme, "Bearer") || key == "" {
 			return Caller{}, task.Errorf(task.Unauthenticated, "the Authorization header must be Bearer and an API key")
 		}
 		sum := sha256.Sum256([]byte(strings.TrimSpace(key)))
-		var caller *Caller
+		var found *settings.APIKey
 		for i := range keys {
 			if subtle.ConstantTimeCompare(sum[:], keys[i].SHA256[:]) == 1 {
-				caller = &keys[i].Caller
+				found = &keys[i]
 			}
 		}
-		if caller == nil {
+		if found == nil {
 			return Caller{}, task.Errorf(task.Unauthenticated, "the API key is not known")
 		}
-		return *caller, nil
+		return Caller{found.Name, found.Scopes}, nil
 	}
 }
 
@@ -66,10 +55,10 @@ func FromPlatform(r *http.Request) (Caller, error) {
 	if name == "" {
 		return Caller{}, task.Errorf(task.Unauthenticated, "the platform in front has authenticated nobody")
 	}
-	return Caller{Name: name, Scopes: []string{ScopeEnqueue, ScopeRead}}, nil
+	return Caller{Name: name, Scopes: []string{settings.ScopeEnqueue, settings.ScopeRead}}, nil
 }
 
 // Open lets everybody do everything; for loopback only.
 func Open(*http.Request) (Caller, error) {
-	return Caller{Name: "local", Scopes: []string{ScopeAdmin}}, nil
+	return Caller{Name: "local", Scopes: []string{settings.ScopeAdmin}}, nil
 }

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/taskgate/taskgate/core/settings"
 	"github.com/taskgate/taskgate/core/task"
 )
 
@@ -86,14 +87,14 @@ func find(path string) (methods map[string]endpoint, id string) {
 var (
 	getHealth       = map[string]endpoint{"GET": {name: "health", handle: (*Handler).health}}
 	getOpenAPI      = map[string]endpoint{"GET": {name: "openapi", handle: (*Handler).openAPI}}
-	getCapabilities = map[string]endpoint{"GET": {name: "capabilities", scope: ScopeRead, handle: (*Handler).capabilities}}
+	getCapabilities = map[string]endpoint{"GET": {name: "capabilities", scope: settings.ScopeRead, handle: (*Handler).capabilities}}
 	tasks           = map[string]endpoint{
-		"POST": {name: "enqueue", scope: ScopeEnqueue, handle: (*Handler).enqueue},
-		"GET":  {name: "list", scope: ScopeRead, handle: (*Handler).list},
+		"POST": {name: "enqueue", scope: settings.ScopeEnqueue, handle: (*Handler).enqueue},
+		"GET":  {name: "list", scope: settings.ScopeRead, handle: (*Handler).list},
 	}
-	tasksBatch = map[string]endpoint{"POST": {name: "batch", scope: ScopeEnqueue, handle: (*Handler).batch}}
-	oneTask    = map[string]endpoint{"GET": {name: "get", scope: ScopeRead, handle: (*Handler).get}}
-	taskCancel = map[string]endpoint{"POST": {name: "cancel", scope: ScopeEnqueue, handle: (*Handler).cancel}}
+	tasksBatch = map[string]endpoint{"POST": {name: "batch", scope: settings.ScopeEnqueue, handle: (*Handler).batch}}
+	oneTask    = map[string]endpoint{"GET": {name: "get", scope: settings.ScopeRead, handle: (*Handler).get}}
+	taskCancel = map[string]endpoint{"POST": {name: "cancel", scope: settings.ScopeEnqueue, handle: (*Handler).cancel}}
 	taskEvents = map[string]endpoint{"POST": {name: "events", handle: (*Handler).events, worker: true}}
 )
 
@@ -154,7 +155,7 @@ func (h *Handler) serve(w http.ResponseWriter, r *request, e endpoint) (err erro
 			w.Header().Set("WWW-Authenticate", "Bearer")
 			return err
 		}
-		r.call.Owner, r.call.Admin = caller.Name, caller.may(ScopeAdmin)
+		r.call.Owner, r.call.Admin = caller.Name, caller.may(settings.ScopeAdmin)
 		if !caller.may(e.scope) {
 			return task.Errorf(task.Forbidden, "the credential lacks the scope %s", e.scope)
 		}

@@ -195,6 +195,10 @@ type DocumentDispatch struct {
 
 // Document renders the record as it stands at now.
 func (r *Record) Document(now time.Time) Document {
+	var returnValue jsontext.Value // nil = absent
+	if r.Status == Successful {
+		returnValue = jsontext.Value(r.ReturnValue)
+	}
 	return Document{
 		ID:              r.ID,
 		TaskName:        r.TaskName,
@@ -215,7 +219,7 @@ func (r *Record) Document(now time.Time) Document {
 		Attempts:        r.Attempts(),
 		IsFinished:      r.Finished(),
 		Metadata:        r.Metadata,
-		ReturnValue:     jsontext.Value(r.ReturnValue),
+		ReturnValue:     returnValue,
 		State:           r.State(now),
 		Progress:        r.Progress,
 		ExpiresAt:       r.ExpiresAt,
