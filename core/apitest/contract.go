@@ -17,7 +17,7 @@ import (
 	"github.com/pb33f/libopenapi-validator/config"
 	failure "github.com/pb33f/libopenapi-validator/errors"
 	"github.com/pb33f/libopenapi-validator/helpers"
-	"github.com/pb33f/libopenapi-validator/paths"
+	"github.com/pb33f/libopenapi-validator/router"
 	"github.com/pb33f/libopenapi-validator/schema_validation"
 	v3 "github.com/pb33f/libopenapi/datamodel/high/v3"
 
@@ -34,6 +34,7 @@ const (
 // contract is the document, ready to check against.
 type contract struct {
 	model     *v3.Document
+	router    router.Router
 	validator validator.Validator
 	schemas   schema_validation.SchemaValidator
 }
@@ -64,7 +65,12 @@ func load(spec []byte) (*contract, error) {
 	if ok, failures := v.ValidateDocument(); !ok {
 		return nil, fmt.Errorf("openapi.json is not OpenAPI 3.1: %w", explain(failures))
 	}
-	return &contract{&model.Model, v, schema_validation.NewSchemaValidator(config.WithFormatAssertions())}, nil
+	return &contract{
+		model:     &model.Model,
+		router:    router.NewRouter(&model.Model, router.WithPathOnlyMatching()),
+		validator: v,
+		schemas:   schema_validation.NewSchemaValidator(config.WithFormatAssertions()),
+	}, nil
 }
 
 // withUnmatched adds the paths noRoute and noMethod.
@@ -108,15 +114,24 @@ func (c *contract) checkRequest(req *http.Request) error {
 	return c.checkQueryNames(req)
 }
 
+// find returns what the contract has for a request. The validator's router also
+// matches a path with a slash at its end; the service does not.
+func (c *contract) find(req *http.Request) (*router.Route, error) {
+	if strings.HasSuffix(req.URL.Path, "/") {
+		return nil, router.ErrPathNotFound
+	}
+	return c.router.FindRoute(req)
+}
+
 // checkQueryNames finds query parameters that the operation does not have; the
 // validator looks only at those that it has.
 func (c *contract) checkQueryNames(req *http.Request) error {
-	item, _, _ := paths.FindPath(req, c.model, nil)
-	if item == nil {
-		return nil
+	route, err := c.find(req)
+	if err != nil {
+		return err
 	}
 	known := map[string]bool{}
-	for _, p := range helpers.ExtractParamsForOperation(req, item) {
+	for _, p := range helpers.ExtractParamsForOperation(req, route.PathItem) {
 		known[p.Name] = p.In == "query" || known[p.Name]
 	}
 	for name := range req.URL.Query() {
@@ -129,14 +144,10 @@ func (c *contract) checkQueryNames(req *http.Request) error {
 
 func (c *contract) checkResponse(req *http.Request, resp *http.Response, body []byte) error {
 	probe := &http.Request{Method: req.Method, URL: req.URL, Header: req.Header}
-	_, failures, _ := paths.FindPath(probe, c.model, nil)
-	for _, f := range failures {
-		switch {
-		case f.IsOperationMissingError():
-			probe = &http.Request{Method: http.MethodGet, URL: &url.URL{Path: noMethod}}
-		case f.IsPathMissingError():
-			probe = &http.Request{Method: http.MethodGet, URL: &url.URL{Path: noRoute}}
-		}
+	if _, err := c.find(probe); errors.Is(err, router.ErrMethodNotAllowed) {
+		probe = &http.Request{Method: http.MethodGet, URL: &url.URL{Path: noMethod}}
+	} else if err != nil {
+		probe = &http.Request{Method: http.MethodGet, URL: &url.URL{Path: noRoute}}
 	}
 	answer := *resp
 	answer.Body = io.NopCloser(bytes.NewReader(body))
