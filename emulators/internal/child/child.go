@@ -21,6 +21,7 @@ type Process struct {
 // ended. Cmd's own Stdout, Stderr and SysProcAttr are overwritten.
 func Start(cmd *exec.Cmd, out *Output) (*Process, error) {
 	p := &Process{cmd: cmd, out: out, done: make(chan struct{})}
+	out.open()
 	cmd.Stdout, cmd.Stderr = out, out
 	cmd.SysProcAttr = attributes()
 	cmd.WaitDelay = time.Second // a grandchild that keeps the pipe open must not hold up Wait

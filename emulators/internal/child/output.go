@@ -28,6 +28,13 @@ func (o *Output) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
+// open makes Await wait again, for the next process.
+func (o *Output) open() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.closed = false
+}
+
 func (o *Output) close() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -40,7 +47,6 @@ func (o *Output) Reset() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.text.Reset()
-	o.closed = false
 }
 
 func (o *Output) wake() {

@@ -1,0 +1,281 @@
+// Package functionshost runs an Azure Functions custom handler from a deployable folder, as the
+// Functions host does: it reads host.json and the function.json files, spawns the handler, forwards
+// HTTP requests to it, and feeds it from Storage and Service Bus queues.
+//
+// It follows the host's source (github.com/Azure/azure-functions-host, src/WebJobs.Script/Workers/Http)
+// and https://learn.microsoft.com/azure/azure-functions/functions-custom-handlers.
+package functionshost
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/taskgate/taskgate/emulators/internal/child"
+)
+
+const (
+	readyPoll    = 25 * time.Millisecond // WorkerReadyCheckPollingIntervalMilliseconds
+	readyLimit   = 30 * time.Second      // HttpWorkerOptions.InitializationTimeout
+	maxErrors    = 3                     // HttpFunctionInvocationDispatcher.RestartWorkerChannel
+	exitRestart  = 200                   // an exit code that asks for a restart and is no error
+	hostVersion  = "4.1037.0.0"
+	stopPatience = 5 * time.Second
+)
+
+// Options configure a Host.
+type Options struct {
+	// Settings are the app settings: the handler's environment, the bindings' connections, and what
+	// %NAME% stands for in function.json. Nothing is inherited from the test.
+	Settings map[string]string
+	// Keys are the function keys, by function; HostKey opens all functions.
+	Keys    map[string]string
+	HostKey string
+	// Plain sends strings of a payload as the documentation shows them. The host's source encodes
+	// them as JSON once more, which is the default here; handlers have to take both.
+	Plain bool
+}
+
+// Host is one running host. Its methods may be called from several goroutines.
+type Host struct {
+	t         testing.TB
+	dir       string
+	options   Options
+	config    hostConfig
+	functions []function
+	server    *httptest.Server
+	out       child.Output
+	ctx       context.Context
+	cancel    context.CancelFunc
+	work      sync.WaitGroup
+
+	mu      sync.Mutex
+	proc    *child.Process
+	handler string // base URL of the running handler; empty while there is none
+	errors  int
+	starts  int
+	stopped bool          // for good
+	change  chan struct{} // closed and replaced when any of these changes
+}
+
+// Start reads dir, which holds host.json, and spawns the handler; it returns when the handler answers.
+// The handler is killed when the test ends; its output is shown if the test failed.
+func Start(t testing.TB, dir string, options Options) *Host {
+	t.Helper()
+	config, functions, err := load(dir, options.Settings)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := &Host{t: t, dir: dir, options: options, config: config, functions: functions, change: make(chan struct{})}
+	h.ctx, h.cancel = context.WithCancel(context.Background())
+	h.server = httptest.NewServer(http.HandlerFunc(h.serve))
+	t.Cleanup(func() {
+		h.Stop()
+		if t.Failed() {
+			t.Logf("the handler printed:\n%s", h.Log())
+		}
+	})
+	h.work.Go(h.supervise)
+	ctx, cancel := context.WithTimeout(h.ctx, readyLimit)
+	defer cancel()
+	if err := h.AwaitStart(ctx, 1); err != nil {
+		t.Fatalf("the handler did not start: %v\n%s", err, h.Log())
+	}
+	for _, f := range functions {
+		if err := h.listen(f); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return h
+}
+
+// URL is the host's address, to which the route prefix and routes are relative.
+func (h *Host) URL() string { return h.server.URL }
+
+// Log is what the handler has printed, over all its lives.
+func (h *Host) Log() string { return h.out.String() }
+
+// AwaitLog waits for a line that contains want, over restarts of the handler.
+func (h *Host) AwaitLog(ctx context.Context, want string) (string, error) {
+	for {
+		line, err := h.out.Await(ctx, want)
+		if !errors.Is(err, child.ErrEnded) {
+			return line, err
+		}
+		ended := h.currentStarts()
+		if err := h.AwaitStart(ctx, ended+1); err != nil {
+			return "", err
+		}
+	}
+}
+
+func (h *Host) currentStarts() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.starts
+}
+
+// KillHandler ends the handler with SIGKILL, which the host takes for an error and answers with a
+// restart, the third time with its own end.
+func (h *Host) KillHandler() {
+	h.mu.Lock()
+	proc := h.proc
+	h.mu.Unlock()
+	proc.Kill()
+}
+
+// Stop ends the host and the handler, without a warning to the latter.
+func (h *Host) Stop() {
+	h.cancel()
+	h.mu.Lock()
+	proc := h.proc
+	h.mu.Unlock()
+	if proc != nil {
+		proc.Kill()
+	}
+	h.work.Wait()
+	h.server.Close()
+}
+
+// AwaitStart waits until the handler has become ready for the nth time (from 1), or fails if the host
+// has given up.
+func (h *Host) AwaitStart(ctx context.Context, n int) error {
+	return h.await(ctx, func() (bool, error) {
+		if h.stopped && h.starts < n {
+			return false, fmt.Errorf("the host has shut down after %d starts", h.starts)
+		}
+		return h.starts >= n && h.handler != "", nil
+	})
+}
+
+// AwaitShutdown waits until the host has given the handler up: it exited with 0, or failed too often.
+func (h *Host) AwaitShutdown(ctx context.Context) error {
+	return h.await(ctx, func() (bool, error) { return h.stopped, nil })
+}
+
+// await waits for a condition that is evaluated under the lock.
+func (h *Host) await(ctx context.Context, done func() (bool, error)) error {
+	for {
+		h.mu.Lock()
+		ok, err := done()
+		change := h.change
+		h.mu.Unlock()
+		if ok || err != nil {
+			return err
+		}
+		select {
+		case <-change:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// update changes the state under the lock and wakes whoever waits for it.
+func (h *Host) update(f func()) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	f()
+	close(h.change)
+	h.change = make(chan struct{})
+}
+
+// supervise keeps the handler running by the host's rules: exit code 0 is not restarted, any other is
+// an error, and the third error ends the host.
+func (h *Host) supervise() {
+	defer h.update(func() { h.handler, h.stopped = "", true })
+	for h.ctx.Err() == nil {
+		proc, base, err := h.spawn()
+		if err != nil {
+			_, _ = fmt.Fprintf(&h.out, "functionshost: %v\n", err)
+			return
+		}
+		if h.ready(proc, base) {
+			h.update(func() { h.handler, h.starts = base, h.starts+1 })
+		}
+		code := proc.ExitCode()
+		h.update(func() { h.handler = "" })
+		switch code {
+		case 0:
+			return
+		case exitRestart:
+		default:
+			if h.errors++; h.errors == maxErrors {
+				return
+			}
+		}
+	}
+}
+
+func (h *Host) spawn() (*child.Process, string, error) {
+	// Found and released as the host does it; a port taken in between shows as one more error.
+	probe, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, "", err
+	}
+	addr := probe.Addr().String()
+	_, port, _ := net.SplitHostPort(addr)
+	_ = probe.Close()
+
+	description := h.config.CustomHandler.Description
+	path := description.DefaultExecutablePath
+	if !filepath.IsAbs(path) {
+		path = filepath.Join(h.dir, path)
+	}
+	cmd := exec.Command(path, description.Arguments...)
+	cmd.Dir = filepath.Join(h.dir, description.WorkingDirectory)
+	cmd.Env = []string{
+		"PATH=" + os.Getenv("PATH"),
+		"FUNCTIONS_CUSTOMHANDLER_PORT=" + port, "FUNCTIONS_HTTPWORKER_PORT=" + port,
+		"FUNCTIONS_CUSTOMHANDLER_WORKER_ID=" + strconv.Itoa(h.errors), "FUNCTIONS_HTTPWORKER_ID=" + strconv.Itoa(h.errors),
+		"FUNCTIONS_APP_ROOT_PATH=" + h.dir,
+	}
+	for name, value := range h.options.Settings {
+		cmd.Env = append(cmd.Env, name+"="+value)
+	}
+	proc, err := child.Start(cmd, &h.out)
+	if err != nil {
+		return nil, "", err
+	}
+	h.mu.Lock()
+	h.proc = proc
+	h.mu.Unlock()
+	if h.ctx.Err() != nil { // Stop may have missed it
+		proc.Kill()
+	}
+	return proc, "http://" + addr, nil
+}
+
+// ready asks for / until any answer comes; a handler that does not answer in time is killed.
+func (h *Host) ready(proc *child.Process, base string) bool {
+	ctx, cancel := context.WithTimeout(h.ctx, readyLimit)
+	defer cancel()
+	poll := time.NewTicker(readyPoll)
+	defer poll.Stop()
+	for {
+		if req, err := http.NewRequestWithContext(ctx, http.MethodGet, base+"/", nil); err == nil {
+			if res, err := http.DefaultClient.Do(req); err == nil {
+				_ = res.Body.Close()
+				return true
+			}
+		}
+		select {
+		case <-poll.C:
+		case <-proc.Done():
+			return false
+		case <-ctx.Done():
+			proc.Kill()
+			return false
+		}
+	}
+}
