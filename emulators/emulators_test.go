@@ -115,20 +115,30 @@ func TestStorageQueuesGoAwayAndComeBackAtTheSameAddress(t *testing.T) {
 	}
 }
 
-func TestCosmosAnswersNotFoundForAMissingItem(t *testing.T) {
+func TestCosmosRefusesMissingTakenChangedAndLargeItems(t *testing.T) {
 	t.Parallel()
 	ctx, e := within(t), emulators.Cosmos(t)
 	c := azureemu.CosmosContainer(t, e.URL(), "/pk")
 	pk := azcosmos.NewPartitionKeyString("7")
-	if _, err := c.CreateItem(ctx, pk, []byte(`{"id":"1","pk":"7"}`), nil); err != nil {
+	item := []byte(`{"id":"1","pk":"7"}`)
+	if _, err := c.CreateItem(ctx, pk, item, nil); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := c.ReadItem(ctx, pk, "1", nil); err != nil {
 		t.Fatal(err)
 	}
-	_, err := c.ReadItem(ctx, pk, "2", nil)
-	if refused := (*azcore.ResponseError)(nil); !errors.As(err, &refused) || refused.StatusCode != http.StatusNotFound {
-		t.Fatalf("reading a missing item: %v, want 404", err)
+	_, missing := c.ReadItem(ctx, pk, "2", nil)
+	_, taken := c.CreateItem(ctx, pk, item, nil)
+	stale := azcore.ETag("stale")
+	_, changed := c.ReplaceItem(ctx, pk, "1", item, &azcosmos.ItemOptions{IfMatchEtag: &stale})
+	_, large := c.CreateItem(ctx, pk, fmt.Appendf(nil, `{"id":"3","pk":"7","x":"%s"}`, strings.Repeat("x", 2<<20)), nil)
+	for want, err := range map[int]error{
+		http.StatusNotFound: missing, http.StatusConflict: taken,
+		http.StatusPreconditionFailed: changed, http.StatusRequestEntityTooLarge: large,
+	} {
+		if refused := (*azcore.ResponseError)(nil); !errors.As(err, &refused) || refused.StatusCode != want {
+			t.Errorf("%v, want %d", err, want)
+		}
 	}
 }
 

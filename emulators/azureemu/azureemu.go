@@ -3,11 +3,8 @@ package azureemu
 
 import (
 	"context"
-	"net/http"
 	"testing"
 
-	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
-	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 	"github.com/Azure/azure-sdk-for-go/sdk/data/azcosmos"
 )
 
@@ -39,32 +36,12 @@ func CosmosConnectionString(url string) string {
 	return "AccountEndpoint=" + url + "/;AccountKey=" + cosmosKey + ";"
 }
 
-// CosmosOptions are client options that make the emulator answer 404 to a read of a missing item,
-// and that leave retries off.
-func CosmosOptions() *azcosmos.ClientOptions {
-	return &azcosmos.ClientOptions{ClientOptions: azcore.ClientOptions{
-		PerCallPolicies: []policy.Policy{missingIsNotFound{}},
-		Retry:           policy.RetryOptions{MaxRetries: -1},
-	}}
-}
-
-// missingIsNotFound works around the emulator, which answers 500 to a GET of a missing document
-// unless the request looks like a cross-partition query.
-type missingIsNotFound struct{}
-
-func (missingIsNotFound) Do(req *policy.Request) (*http.Response, error) {
-	if req.Raw().Method == http.MethodGet {
-		req.Raw().Header.Set("x-ms-documentdb-query-enablecrosspartition", "True")
-	}
-	return req.Next()
-}
-
 // CosmosContainer creates a database and, in it, a container partitioned by partitionKey ("/pk") in
 // the emulator at url.
 func CosmosContainer(t testing.TB, url, partitionKey string) *azcosmos.ContainerClient {
 	t.Helper()
 	const database, container = "taskgate", "tasks"
-	client, err := azcosmos.NewClientFromConnectionString(CosmosConnectionString(url), CosmosOptions())
+	client, err := azcosmos.NewClientFromConnectionString(CosmosConnectionString(url), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

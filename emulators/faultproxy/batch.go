@@ -58,7 +58,7 @@ func partialSQS(x *Exchange, failed []FailedEntry) (*Answer, error) {
 			kept = append(kept, entry)
 			continue
 		}
-		var id struct{ Id string } //nolint:revive // Id is the name on the wire
+		var id struct{ Id string }
 		if err := json.Unmarshal(entry, &id); err != nil {
 			return nil, err
 		}

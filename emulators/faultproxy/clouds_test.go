@@ -21,6 +21,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/aws/smithy-go"
 
+	"github.com/taskgate/taskgate/emulators"
 	"github.com/taskgate/taskgate/emulators/awsemu"
 	"github.com/taskgate/taskgate/emulators/azureemu"
 	"github.com/taskgate/taskgate/emulators/faultproxy"
@@ -111,7 +112,7 @@ func TestTheSDKKnowsCosmosThrottlingAndExpiredTokens(t *testing.T) {
 	} {
 		t.Run(http.StatusText(want), func(t *testing.T) {
 			p := nowhere(t, fault)
-			client, err := azcosmos.NewClientFromConnectionString(azureemu.CosmosConnectionString(p.URL()), azureemu.CosmosOptions())
+			client, err := azcosmos.NewClientFromConnectionString(azureemu.CosmosConnectionString(p.URL()), &azcosmos.ClientOptions{ClientOptions: once})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -124,5 +125,19 @@ func TestTheSDKKnowsCosmosThrottlingAndExpiredTokens(t *testing.T) {
 				t.Errorf("%v, want %d", err, want)
 			}
 		})
+	}
+}
+
+func TestACosmosWriteWhoseAnswerIsLostWasApplied(t *testing.T) {
+	t.Parallel()
+	p := faultproxy.New(t, emulators.Cosmos(t).URL())
+	c := azureemu.CosmosContainer(t, p.URL(), "/pk")
+	p.Always(faultproxy.Route(http.MethodPost, "/docs"), faultproxy.ResetAfter)
+	pk, ctx := azcosmos.NewPartitionKeyString("7"), t.Context()
+	if _, err := c.CreateItem(ctx, pk, []byte(`{"id":"1","pk":"7"}`), nil); err == nil {
+		t.Error("a reset went unnoticed")
+	}
+	if _, err := c.ReadItem(ctx, pk, "1", nil); err != nil {
+		t.Errorf("the write was not applied: %v", err)
 	}
 }
