@@ -35,7 +35,7 @@ WORKER_ID = f"{socket.gethostname()}/{os.getpid()}"
 # --- The tasks ---------------------------------------------------------------
 
 
-class Permanent(ValueError):
+class Permanent(Exception):
     """An error that trying again cannot change."""
 
 
@@ -80,7 +80,7 @@ def post(message, event, bound):
     """
     headers = {"Content-Type": "application/json", "Taskgate-Token": message["token"]}
     for name in ("traceparent", "tracestate"):
-        if name in message:
+        if re.fullmatch(r"[ -~]+", message.get(name, "")):
             headers[name] = message[name]
     request = urllib.request.Request(message["events_url"], json.dumps(event).encode(), headers)
     deadline, wait = time.monotonic() + bound, 0.1
@@ -181,13 +181,12 @@ class Attempt:
 
 
 def failed(error, text, retryable):
-    # Whoever reads the result imports the class, and does not have this file's.
-    kind = ValueError if isinstance(error, Permanent) else type(error)
-    path = f"{kind.__module__}.{kind.__qualname__}"
+    # Django imports the class, and it does not have this file's: name a builtin.
+    kind = next(c for c in type(error).__mro__ if c.__module__ == "builtins")
     text = text.encode("utf-8", "replace").decode()[-65536:]
     return {
         "type": "failed",
-        "error": {"exception_class_path": path, "traceback": text},
+        "error": {"exception_class_path": f"builtins.{kind.__name__}", "traceback": text},
         "retryable": retryable,
     }
 
