@@ -25,15 +25,16 @@ const (
 )
 
 // readJSON returns the request's body, checked to be one acceptable JSON text.
-// Errors: UnsupportedMediaType, BodyTooLarge, InvalidJSON, and Unavailable when
-// the body does not arrive.
+// Errors: UnsupportedMediaType, BodyTooLarge, InvalidJSON.
 func readJSON(r *http.Request, most int64) (jsontext.Value, error) {
-	if err := checkMediaType(r.Header); err != nil {
-		return nil, err
-	}
 	body, err := readAll(r, most)
 	if err != nil {
 		return nil, err
+	}
+	if len(body) > 0 { // of nothing, the media type does not matter
+		if err := checkMediaType(r.Header); err != nil {
+			return nil, err
+		}
 	}
 	return parse(body)
 }
@@ -97,16 +98,23 @@ func idempotencyKey(h http.Header) (string, error) {
 	}
 	key := strings.TrimSpace(values[0])
 	if strings.HasPrefix(key, `"`) {
-		inner, closed := strings.CutSuffix(key[1:], `"`)
-		key = strings.NewReplacer(`\\`, `\`, `\"`, `"`).Replace(inner)
-		if !closed {
-			key = ""
-		}
+		key = unquote(key)
 	}
 	if len(values) > 1 || !task.ValidKey(key) {
 		return "", task.Errorf(task.InvalidHeader, "Idempotency-Key must be given once, with 1 to 255 printable ASCII characters")
 	}
 	return key, nil
+}
+
+// quoted is an RFC 9651 string: only its quote and backslash are escaped.
+var quoted = regexp.MustCompile(`^"(?:[^"\\]|\\["\\])*"$`)
+
+// unquote returns the contents of an RFC 9651 string, "" for what is not one.
+func unquote(s string) string {
+	if !quoted.MatchString(s) {
+		return ""
+	}
+	return strings.NewReplacer(`\\`, `\`, `\"`, `"`).Replace(s[1 : len(s)-1])
 }
 
 // https://www.w3.org/TR/trace-context/#traceparent-header
