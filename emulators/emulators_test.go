@@ -68,15 +68,12 @@ func TestItemsOutliveTheDatabasesCrash(t *testing.T) {
 	t.Parallel()
 	ctx, e := within(t), emulators.DynamoDB(t)
 	db := dynamodb.NewFromConfig(awsemu.Config(e.URL()))
-	_, err := db.CreateTable(ctx, &dynamodb.CreateTableInput{
+	awsemu.CreateTable(t, db, &dynamodb.CreateTableInput{
 		TableName:            aws.String("tasks"),
 		BillingMode:          ddb.BillingModePayPerRequest,
 		KeySchema:            []ddb.KeySchemaElement{{AttributeName: aws.String("id"), KeyType: ddb.KeyTypeHash}},
 		AttributeDefinitions: []ddb.AttributeDefinition{{AttributeName: aws.String("id"), AttributeType: ddb.ScalarAttributeTypeS}},
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
 	item := map[string]ddb.AttributeValue{"id": &ddb.AttributeValueMemberS{Value: "1"}}
 	if _, err := db.PutItem(ctx, &dynamodb.PutItemInput{TableName: aws.String("tasks"), Item: item}); err != nil {
 		t.Fatal(err)

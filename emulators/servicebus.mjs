@@ -7,7 +7,9 @@
 //
 // Options of a queue or subscription: lockDurationMs (60000), maxDeliveryCount (10), requiresSession,
 // defaultTimeToLiveMs, deadLetterOnExpiration. Of a queue or topic: requiresDuplicateDetection,
-// duplicateDetectionWindowMs (600000), maxMessageSize (262144, the Standard tier's).
+// duplicateDetectionWindowMs (600000), maxMessageSize (262144, the Standard tier's). Faults, of both:
+// refuse, an AMQP condition ("com.microsoft:server-busy") with which every send is rejected, and
+// loseAnswers, the number of sends and requests after which the connection breaks unanswered.
 import { once } from 'node:events';
 import rhea from 'rhea';
 import { serveLinks } from './servicebus/links.mjs';

@@ -30,6 +30,14 @@ type BusQueue struct {
 	DefaultTimeToLive          time.Duration // default: for ever
 	DeadLetterOnExpiration     bool
 	MaxMessageSize             int // bytes; default 262144, the Standard tier's
+
+	// Refuse is an AMQP condition with which every send is rejected: "com.microsoft:server-busy" is
+	// throttling, "amqp:resource-limit-exceeded" a full entity.
+	// https://learn.microsoft.com/azure/service-bus-messaging/service-bus-amqp-troubleshoot
+	Refuse string
+	// LoseAnswers is the number of sends (and schedulings) that are applied, and whose connection
+	// breaks before the answer.
+	LoseAnswers int
 }
 
 // wire is BusQueue and BusTopic as servicebus.mjs reads them: durations are milliseconds.
@@ -42,6 +50,8 @@ type wire struct {
 	DefaultTimeToLive          int64               `json:"defaultTimeToLiveMs,omitempty"`
 	DeadLetterOnExpiration     bool                `json:"deadLetterOnExpiration,omitempty"`
 	MaxMessageSize             int                 `json:"maxMessageSize,omitempty"`
+	Refuse                     string              `json:"refuse,omitempty"`
+	LoseAnswers                int                 `json:"loseAnswers,omitempty"`
 	Subscriptions              map[string]BusQueue `json:"subscriptions,omitempty"`
 }
 
@@ -55,6 +65,8 @@ func (q BusQueue) wire() wire {
 		DefaultTimeToLive:          q.DefaultTimeToLive.Milliseconds(),
 		DeadLetterOnExpiration:     q.DeadLetterOnExpiration,
 		MaxMessageSize:             q.MaxMessageSize,
+		Refuse:                     q.Refuse,
+		LoseAnswers:                q.LoseAnswers,
 	}
 }
 

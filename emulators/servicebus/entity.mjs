@@ -26,6 +26,7 @@ class Entity {
   /** Takes a message over; returns its sequence number. A duplicate is accepted and dropped:
    * https://learn.microsoft.com/azure/service-bus-messaging/duplicate-detection */
   accept(message, now = Date.now()) {
+    if (this.options.refuse) throw new Refusal(this.options.refuse, 503, `${this.path} was told to refuse`);
     if (message.size > this.options.maxMessageSize) {
       throw new Refusal('amqp:link:message-size-exceeded', 400, `message of ${message.size} bytes exceeds ${this.options.maxMessageSize}`);
     }
@@ -65,6 +66,11 @@ class Entity {
     };
     this.scheduled.set(sequence, message);
     wait();
+  }
+
+  /** Whether the answer to what was just accepted is to be lost. */
+  losesAnswer() {
+    return this.options.loseAnswers > 0 && this.options.loseAnswers-- > 0;
   }
 
   cancel(sequences) {

@@ -66,11 +66,18 @@ function openInlet(namespace, receiver) {
     receiver.handle = answering((request) => putToken(namespace, connection.claims, request));
   } else if (address.endsWith(MANAGEMENT)) {
     const entity = authorised(namespace, receiver, address.slice(0, -MANAGEMENT.length));
-    receiver.handle = answering((request) => manage(entity, request));
+    receiver.handle = answering((request) => {
+      const reply = manage(entity, request);
+      if (entity.losesAnswer()) connection.socket.destroy();
+      return reply;
+    });
   } else {
     const entity = authorised(namespace, receiver, address);
     receiver.local.attach.max_message_size = entity.options.maxMessageSize;
-    receiver.handle = ({ message, delivery, format }) => store(entity, message, delivery, format);
+    receiver.handle = ({ message, delivery, format }) => {
+      store(entity, message, delivery, format);
+      if (entity.losesAnswer()) connection.socket.destroy(); // before the disposition is written
+    };
   }
   receiver.set_target({ address });
   receiver.set_source({ address: receiver.source?.address });
@@ -160,6 +167,9 @@ function feed(queue, sender, sessionId) {
     held.delete(delivery.id);
     const { state, refusal } = settle(queue, token, outcome, delivery.remote_state);
     delivery.update(true, refusal ? codec.rejected({ error: refusal }).described() : state);
+    // azservicebus leaves the settling to us and says no more, for which rhea would keep the delivery,
+    // and stop the session at the 2048th.
+    delivery.remote_settled = true;
   };
   sender.shut = () => {
     queue.ready.delete(sender.pump);
