@@ -105,7 +105,7 @@ func TestOffloadedArgumentsComeFromTheAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newService(t, func(_ int, e task.Event) reply {
 			if e.Type == task.EventStarted {
-				return reply{body: `{"acknowledge":false,"attempt":7,"args":[12345678901234567890],"kwargs":{"x":1.10}}`}
+				return reply{body: `{"acknowledge":false,"attempt":7,"args":[12345678901234567890,"<&>"],"kwargs":{"x":1.10}}`}
 			}
 			return reply{}
 		})
@@ -116,7 +116,7 @@ func TestOffloadedArgumentsComeFromTheAnswer(t *testing.T) {
 		if got != acknowledged {
 			t.Errorf("outcome %+v", got)
 		}
-		if v := string(s.last().ReturnValue); v != `[7,[12345678901234567890],{"x":1.10}]` || s.last().Attempt != 7 {
+		if v := string(s.last().ReturnValue); v != `[7,[12345678901234567890,"<&>"],{"x":1.10}]` || s.last().Attempt != 7 {
 			t.Errorf("attempt %d, return_value %s", s.last().Attempt, v)
 		}
 	})

@@ -193,6 +193,7 @@ func TestReportsGoToTheConfiguredBaseAlone(t *testing.T) {
 		{"https://api.test/stage", "https://api.test/stage/../v1", false},
 		{"https://api.test/stage", "https://api.test/stage/%2e%2e/v1", false},
 		{"https://api.test/stage", "https://api.test/stage/..%2fv1", false},
+		{"https://api.test/stage", "https://api.test/stage/a%2fb", false},
 		{"https://api.test/stage", `https://api.test/stage/..\v1`, false},
 		{"https://api.test/stage", "https://api.test/stage//v1", false},
 		{"https://api.test", "http://api.test/v1", false},

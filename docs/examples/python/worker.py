@@ -80,7 +80,7 @@ def post(message, event, bound):
     """
     headers = {"Content-Type": "application/json", "Taskgate-Token": message["token"]}
     for name in ("traceparent", "tracestate"):
-        if re.fullmatch(r"[ -~]+", message.get(name, "")):
+        if re.fullmatch(r"[ -~]+", str(message.get(name, ""))):
             headers[name] = message[name]
     request = urllib.request.Request(message["events_url"], json.dumps(event).encode(), headers)
     deadline, wait = time.monotonic() + bound, 0.1
