@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// TCP forwards connections to one upstream address, for protocols other than HTTP: Service Bus'
-// AMQP. It is not built on Toxiproxy, whose toxics take hold of a whole proxy: the fault that matters
+// TCP forwards connections to one upstream address: for Service Bus' AMQP, and for HTTP where the fault
+// is the connection's. It is not built on Toxiproxy, whose toxics take hold of a whole proxy: the fault that matters
 // to an idle client is that its old connection is dead while new ones work.
 type TCP struct {
 	upstream string

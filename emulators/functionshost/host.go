@@ -112,17 +112,21 @@ func (h *Host) AwaitLog(ctx context.Context, want string) (string, error) {
 		if !errors.Is(err, child.ErrEnded) {
 			return line, err
 		}
-		ended := h.currentStarts()
-		if err := h.AwaitStart(ctx, ended+1); err != nil {
+		err = h.await(ctx, func() (bool, error) {
+			if h.stopped {
+				return false, fmt.Errorf("the host has shut down without printing %q", want)
+			}
+			select {
+			case <-h.proc.Done():
+				return false, nil
+			default:
+				return true, nil
+			}
+		})
+		if err != nil {
 			return "", err
 		}
 	}
-}
-
-func (h *Host) currentStarts() int {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.starts
 }
 
 // KillHandler ends the handler with SIGKILL, which the host takes for an error and answers with a

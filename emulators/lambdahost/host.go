@@ -103,7 +103,8 @@ func (h *Host) Restart() {
 	h.spawn()
 }
 
-// Log is what the process has printed, on both of its outputs.
+// Log is what the process has printed, on both of its outputs. It may come later than the response to
+// the invocation that printed it: wait with AwaitLog.
 func (h *Host) Log() string { return h.out.String() }
 
 // AwaitLog waits for a line that contains want.

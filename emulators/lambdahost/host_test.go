@@ -7,12 +7,18 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/aws/aws-lambda-go/lambda"
 	"github.com/aws/aws-lambda-go/lambdacontext"
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awslambda "github.com/aws/aws-sdk-go-v2/service/lambda"
+	"github.com/aws/aws-sdk-go-v2/service/lambda/types"
 
+	"github.com/taskgate/taskgate/emulators/awsemu"
+	"github.com/taskgate/taskgate/emulators/lambdadouble"
 	"github.com/taskgate/taskgate/emulators/lambdahost"
 )
 
@@ -108,4 +114,30 @@ func TestAKilledProcessLosesItsInvocationAndComesBack(t *testing.T) {
 		t.Errorf("exited by itself: %v", err)
 	}
 	<-h.Exited()
+}
+
+func TestAnAcceptedEventReachesTheBootstrapAndIsRetried(t *testing.T) {
+	h := start(t)
+	double := lambdadouble.New(t)
+	var calls atomic.Int32
+	double.Add("worker", func(ctx context.Context, payload []byte) error {
+		calls.Add(1)
+		return h.Handle(ctx, payload)
+	}, 2)
+	client := awslambda.NewFromConfig(awsemu.Config(double.URL()))
+	for _, payload := range []string{`{}`, `{"Do":"fail"}`} {
+		_, err := client.Invoke(t.Context(), &awslambda.InvokeInput{
+			FunctionName: aws.String("worker"), InvocationType: types.InvocationTypeEvent, Payload: []byte(payload),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	double.Wait()
+	if dropped := double.Dropped(); len(dropped) != 1 || string(dropped[0]) != `{"Do":"fail"}` {
+		t.Errorf("dropped %q", dropped)
+	}
+	if calls.Load() != 4 { // one, and three attempts
+		t.Errorf("handled %d times, want 4", calls.Load())
+	}
 }

@@ -48,6 +48,12 @@ func (h *Host) Invoke(ctx context.Context, payload []byte) ([]byte, error) {
 	}
 }
 
+// Handle is Invoke for callers that want no response: a lambdadouble.Function.
+func (h *Host) Handle(ctx context.Context, payload []byte) error {
+	_, err := h.Invoke(ctx, payload)
+	return err
+}
+
 func (h *Host) api() http.Handler {
 	const base = "/2018-06-01/runtime/"
 	mux := http.NewServeMux()

@@ -71,6 +71,7 @@ func (f *FlexibleTimeWindow) validate() *refusal {
 }
 
 // https://docs.aws.amazon.com/scheduler/latest/APIReference/API_Target.html
+// A FIFO queue without a group would fail at the firing; it is refused here, where a test sees it.
 func (t *Target) validate() *refusal {
 	switch {
 	case t == nil:
