@@ -80,7 +80,7 @@ func keepsDelayLimit(ctx context.Context, s Subject) error {
 		}
 	}
 	over := longest + time.Minute
-	if max := s.Dispatcher.Limits(ctx, s.Queue, over).MaxDelaySeconds; limits.SupportsDefer && (max == nil || *max > *limits.MaxDelaySeconds) {
+	if longer := s.Dispatcher.Limits(ctx, s.Queue, over).MaxDelaySeconds; limits.SupportsDefer && (longer == nil || *longer > *limits.MaxDelaySeconds) {
 		return inapplicable("a longer delay goes another way")
 	}
 	m := s.message(ctx, over)
@@ -111,8 +111,8 @@ func keepsGroupLimit(ctx context.Context, s Subject) error {
 	}
 	for i := range ms {
 		in := inbox{}
-		any := func() bool { return len(in) > 0 }
-		if err := s.receive(ctx, orElse(s.Patience, 10*time.Second), in, any, ms...); err != nil {
+		some := func() bool { return len(in) > 0 }
+		if err := s.receive(ctx, orElse(s.Patience, 10*time.Second), in, some, ms...); err != nil {
 			return err
 		}
 		got := in[ms[i].ID]
