@@ -51,7 +51,7 @@ func Keys(keys []settings.APIKey) Auth {
 // FromPlatform trusts the platform in front, whose adapter has said who the
 // caller is by [WithGateway].
 func FromPlatform(r *http.Request) (Caller, error) {
-	name := gatewayOf(r.Context()).Caller
+	name := GatewayOf(r.Context()).Caller
 	if name == "" {
 		return Caller{}, task.Errorf(task.Unauthenticated, "the platform in front has authenticated nobody")
 	}

@@ -18,7 +18,8 @@ func WithGateway(ctx context.Context, g Gateway) context.Context {
 	return context.WithValue(ctx, gatewayKey{}, g)
 }
 
-func gatewayOf(ctx context.Context) Gateway {
+// GatewayOf returns what [WithGateway] told, or nothing.
+func GatewayOf(ctx context.Context) Gateway {
 	g, _ := ctx.Value(gatewayKey{}).(Gateway)
 	return g
 }

@@ -147,7 +147,7 @@ func (h *Handler) serve(w http.ResponseWriter, r *request, e endpoint) (err erro
 	}()
 	r.call.BaseURL = h.config.PublicURL
 	if r.call.BaseURL == "" {
-		r.call.BaseURL = gatewayOf(r.Context()).BaseURL
+		r.call.BaseURL = GatewayOf(r.Context()).BaseURL
 	}
 	if e.scope != "" {
 		caller, err := h.config.Auth(r.Request)

@@ -95,7 +95,7 @@ func (h *Handler) log(r *request, e endpoint, status int, took time.Duration, er
 		slog.String("caller", r.call.Owner),
 		slog.String("task_id", r.taskID),
 		slog.String("trace_id", r.traceID),
-		slog.String("request_id", gatewayOf(r.Context()).RequestID),
+		slog.String("request_id", GatewayOf(r.Context()).RequestID),
 	} {
 		if a.Value.String() != "" {
 			attrs = append(attrs, a)

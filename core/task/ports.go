@@ -29,8 +29,9 @@ type Store interface {
 
 	// List returns records that match the query, newest EnqueuedAt first
 	// (then greatest ID), from those after q.After. It may be eventually
-	// consistent, but while nothing changes, walking the pages visits each
-	// matching record exactly once.
+	// consistent, but walking the pages visits each matching record exactly
+	// once, and writes during the walk neither skip nor repeat older ones.
+	// Records past their life may be among them.
 	List(ctx context.Context, q Query) (Page, error)
 }
 
@@ -59,8 +60,8 @@ type Page struct {
 // contract is proven by core/dispatchtest.
 //
 // Methods may be called concurrently. Errors are [*Error]: of a kind that is
-// Final when the message can never be accepted, and otherwise Unavailable,
-// which covers a refusal and an unknown outcome alike.
+// Final when the message can never be accepted, also for being beyond Limits,
+// and otherwise Unavailable, which covers a refusal and an unknown outcome alike.
 type Dispatcher interface {
 	// Limits says what the target can do for a message to queue that is due
 	// after delay (0 = at once). It never fails: what cannot be learned is
@@ -68,12 +69,14 @@ type Dispatcher interface {
 	Limits(ctx context.Context, queue string, delay time.Duration) Limits
 
 	// Dispatch returns once the target has durably accepted m. It delivers at
-	// least once, never before m.Due, with Body and Attributes unchanged. The
-	// same m.ID may come again, and is then accepted or dropped as a duplicate.
+	// least once, never before m.Due, with Body and Attributes unchanged, but
+	// that a target which cannot carry a character in a JSON string may have it
+	// escaped. m.Route is what Limits answered, perhaps some time ago. The same
+	// m.ID may come again, and is then accepted or dropped as a duplicate.
 	Dispatch(ctx context.Context, m Outgoing) (Receipt, error)
 
-	// Cancel removes a message that Dispatch accepted, where the target can;
-	// a message that is gone already is no error.
+	// Cancel removes a message that Dispatch accepted. Where the target cannot,
+	// or the message is gone already, it does nothing and that is no error.
 	Cancel(ctx context.Context, s Sent) error
 }
 

@@ -1,0 +1,88 @@
+package main
+
+import (
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/taskgate/taskgate/core/settings"
+)
+
+// config is what the local main is told by its environment.
+type config struct {
+	settings.Service
+	addr      string // to listen on, host:port
+	data      string // the database's directory
+	workerURL string // where messages are pushed; "" = the demo worker
+}
+
+// defaultTasks is what a fresh machine begins with: one backend, any queue.
+const defaultTasks = `{"default": {"BACKEND": "taskgate.LocalBackend", "QUEUES": []}}`
+
+// readConfig reads the environment, and reports all its mistakes together.
+func readConfig(environ []string) (config, error) {
+	env := settings.NewEnv(environ)
+	c := config{
+		Service: env.Service(settings.Main{
+			Name:             "functions/local",
+			Serves:           []settings.Kind{settings.LocalBackend},
+			Auth:             []settings.Auth{settings.AuthNone, settings.AuthKeys},
+			DefaultTasks:     defaultTasks,
+			MakesTokenSecret: true,
+		}),
+		addr:      env.Address("TASKGATE_ADDR", "127.0.0.1:8080"),
+		data:      env.String("TASKGATE_DATA", ".taskgate"),
+		workerURL: env.URL("TASKGATE_WORKER_URL"),
+	}
+	if c.Auth == settings.AuthNone && !settings.Loopback(c.addr) {
+		env.Failf("TASKGATE_AUTH=none serves everybody, so TASKGATE_ADDR must be a loopback address; use TASKGATE_AUTH=keys for others")
+	}
+	return c, env.Err()
+}
+
+// tokenSecret returns the secret that signs task tokens when none is
+// configured: made once, and kept beside the database, so that the messages in
+// it can still report after a restart.
+func tokenSecret(dir string) ([]byte, error) {
+	path := filepath.Join(dir, "token-secret")
+	secret, err := os.ReadFile(path)
+	if err == nil && len(secret) > 0 {
+		return secret, nil
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	random := make([]byte, 32)
+	rand.Read(random) // never fails: crypto/rand
+	secret = []byte(base64.RawURLEncoding.EncodeToString(random))
+	if err := writeDurably(path, secret); err != nil {
+		return nil, fmt.Errorf("keep the token secret: %w", err)
+	}
+	return secret, nil
+}
+
+// writeDurably makes a file that is there whole or not at all, whenever the
+// machine stops.
+func writeDurably(path string, data []byte) error {
+	temporary := path + ".new"
+	f, err := os.OpenFile(temporary, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(temporary, path); err != nil {
+		return err
+	}
+	dir, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
+}
