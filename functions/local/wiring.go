@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"log/slog"
+	"net/http"
 	"time"
 
 	"github.com/taskgate/taskgate"
@@ -57,7 +58,11 @@ func (c config) api(db *embedded.DB, log *slog.Logger) httpapi.Config {
 // pusher wires the queue to the worker: the configured one, or the demo. Either
 // way it is this process that finds dead letters, and so reports them.
 func (c config) pusher(db *embedded.DB, log *slog.Logger) (*push.Pusher, error) {
-	builtIn, err := worker.New(worker.Config{Handler: demo.Mux(), EventsBase: c.PublicURL, Log: log})
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.MaxIdleConnsPerHost = push.DefaultConcurrency // each delivery reports on its own
+	builtIn, err := worker.New(worker.Config{
+		Handler: demo.Mux(), EventsBase: c.PublicURL, Client: &http.Client{Transport: transport}, Log: log,
+	})
 	if err != nil {
 		return nil, err
 	}
