@@ -18,6 +18,7 @@ var listCases = []Case{
 	{"a walk ends with no next position", walksEnd},
 	{"writes during a walk neither skip nor repeat the older records", walksSurviveWrites},
 	{"a listing shows whole records as they were last written", listsLatest},
+	{"a record replaced with another enqueued_at moves in the listing", replacedMoves},
 }
 
 // walk returns what the pages of a query hold, one after the other. A next
@@ -220,5 +221,29 @@ func listsLatest(ctx context.Context, s Subject) error {
 			return fmt.Errorf("the listing shows %d records, want 1", len(got))
 		}
 		return same(got[0], latest)
+	})
+}
+
+// replacedMoves: a keyed request takes over the id of a record past its life.
+// It looks for the record where it was; the order is listsInOrder's.
+func replacedMoves(ctx context.Context, s Subject) error {
+	owner, was, err := several(ctx, s, 8)
+	if err != nil {
+		return err
+	}
+	newest, moved := was[0], was[len(was)-1]
+	moved.EnqueuedAt = newest.EnqueuedAt.Plus(time.Second)
+	if err := s.Store.Replace(ctx, moved); err != nil {
+		return fmt.Errorf("Replace: %w", err)
+	}
+	return s.eventually(ctx, func() error {
+		older, err := walk(ctx, s.Store, task.Query{Owner: owner, Limit: 100, After: newest.Position()})
+		if err != nil {
+			return err
+		}
+		if slices.ContainsFunc(older, func(r *task.Record) bool { return r.ID == moved.ID }) {
+			return errors.New("the record is still listed among the older ones")
+		}
+		return nil
 	})
 }

@@ -85,7 +85,7 @@ func TestMutantsOfListingsAreCaught(t *testing.T) {
 				}
 				return page, err
 			}}
-		}, []string{walksSurviveWrites}},
+		}, []string{walksSurviveWrites, replacedMoves}},
 		{"a page holds one more than its limit", listing(func(q *task.Query) { q.Limit++ }, nil), []string{pagesKeepLimit}},
 		{"there is always a next position", listing(nil, func(q task.Query, page *task.Page) {
 			if page.Next == first {
@@ -136,6 +136,35 @@ func TestMutantsOfListingsAreCaught(t *testing.T) {
 			}
 			return b
 		}, []string{listsLatest}},
+		{"a replaced record is listed where it was created", func(good task.Store) task.Store {
+			created := map[string]task.Time{}
+			at := func(r *task.Record) task.Time {
+				if t, ok := created[r.ID]; ok {
+					return t
+				}
+				return r.EnqueuedAt
+			}
+			return &broken{
+				Store: good,
+				create: func(ctx context.Context, r *task.Record) (*task.Record, error) {
+					existing, err := good.Create(ctx, r)
+					if existing == nil && err == nil {
+						created[r.ID] = r.EnqueuedAt
+					}
+					return existing, err
+				},
+				list: func(ctx context.Context, q task.Query) (page task.Page, err error) {
+					records, err := all(ctx, good, q)
+					slices.SortStableFunc(records, func(a, b *task.Record) int { return at(b).Compare(at(a).Time) })
+					from := 1 + slices.IndexFunc(records, func(r *task.Record) bool { return r.ID == q.After.ID })
+					to := min(from+q.Limit, len(records))
+					if page.Records = records[from:to]; to < len(records) {
+						page.Next = records[to-1].Position()
+					}
+					return page, err
+				},
+			}
+		}, []string{replacedMoves}},
 		{"a listing shows records without their arguments", listing(nil, func(_ task.Query, page *task.Page) {
 			for _, r := range page.Records {
 				r.Args = ""

@@ -15,6 +15,7 @@ const (
 	missingConflicts  = "replace of a record that is not there conflicts and creates nothing"
 	oneReplaceWins    = "of 32 concurrent replaces one wins each round"
 	freshRevisions    = "every write makes a revision that was never there before"
+	replacedMoves     = "a record replaced with another enqueued_at moves in the listing"
 	keepsFields       = "every field comes back as it was"
 	keepsBare         = "a record with hardly a field set comes back as it was"
 	keepsNumbers      = "numbers come back digit for digit"

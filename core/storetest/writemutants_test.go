@@ -65,7 +65,7 @@ func TestMutantsOfWritesAreCaught(t *testing.T) {
 			}}
 		}, []string{createsNew, readsWrites, replaces, oneReplaceWins, freshRevisions, staleConflicts,
 			keepsFields, keepsBare, keepsNumbers, keepsText, keepsMicroseconds, passedInNotKept, holdsLarge, refusesOversize,
-			walksSurviveWrites, listsLatest, filtersFollow}},
+			walksSurviveWrites, listsLatest, replacedMoves, filtersFollow}},
 
 		{"replace looks at no revision", func(good task.Store) task.Store {
 			return &broken{Store: good, replace: func(ctx context.Context, r *task.Record) error {

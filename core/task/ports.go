@@ -24,7 +24,8 @@ type Store interface {
 
 	// Replace stores r in place of the record of its ID whose revision is
 	// r.Revision, and sets r.Revision to a new one. Conflict when there is no
-	// such record: the caller reads again. Oversize as in Create.
+	// such record: the caller reads again. Oversize as in Create. A record that
+	// takes over an id past its life has another EnqueuedAt, and moves.
 	Replace(ctx context.Context, r *Record) error
 
 	// List returns records that match the query, newest EnqueuedAt first

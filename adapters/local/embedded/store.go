@@ -84,7 +84,7 @@ func (d *DB) Get(ctx context.Context, id string) (*task.Record, error) {
 	return d.record(ix.EnqueuedAt, id)
 }
 
-// Replace implements [task.Store]. The record keeps its place in the listing.
+// Replace implements [task.Store].
 func (d *DB) Replace(ctx context.Context, r *task.Record) error {
 	revision, err := strconv.ParseUint(r.Revision, 10, 64)
 	if err != nil {
@@ -110,9 +110,12 @@ func (d *DB) Replace(ctx context.Context, r *task.Record) error {
 	if !found || ix.Revision != revision {
 		return task.Errorf(task.Conflict, "the record has been changed or deleted")
 	}
-	ix.Revision, ix.DeleteAfter = revision+1, r.DeleteAfter.UnixMicro()
 	b := d.pebble.NewBatch()
-	err = errors.Join(
+	if r.EnqueuedAt.UnixMicro() != ix.EnqueuedAt { // it moves in the listing
+		err = b.Delete(timeKey(recordKey, ix.EnqueuedAt, r.ID), nil)
+	}
+	ix = index{EnqueuedAt: r.EnqueuedAt.UnixMicro(), DeleteAfter: r.DeleteAfter.UnixMicro(), Revision: revision + 1}
+	err = errors.Join(err,
 		b.Set(idKey(indexKey, r.ID), encode(ix), nil),
 		b.Set(timeKey(recordKey, ix.EnqueuedAt, r.ID), value, nil))
 	if err == nil {
