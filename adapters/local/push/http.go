@@ -1,0 +1,150 @@
+package push
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf16"
+
+	"github.com/taskgate/taskgate/adapters/local/embedded"
+	"github.com/taskgate/taskgate/core/task"
+)
+
+// DefaultTimeout bounds one delivery over HTTP, as Cloud Tasks does
+// (https://cloud.google.com/tasks/docs/creating-http-target-tasks).
+const DefaultTimeout = 10 * time.Minute
+
+// maxRetryAfter bounds what a worker may ask for: no lease is longer.
+const maxRetryAfter = task.MaxLease * time.Second
+
+// maxDrain is how much of an answer is read, so that its connection can be used
+// again. Nothing in it matters.
+const maxDrain = 64 << 10
+
+// headers are the attributes that go as headers, and their names there.
+var headers = map[string]string{
+	task.AttributeTaskID:      "Taskgate-Task-Id",
+	task.AttributeTaskName:    "Taskgate-Task-Name",
+	task.AttributeTraceparent: "Traceparent",
+	task.AttributeEnvelope:    "Taskgate-Envelope",
+}
+
+// HTTP is a [Deliverer] that POSTs each message to a worker's URL. The body is
+// the message. Any 2xx acknowledges it; any other answer, a redirect too, and
+// none leave it to be delivered again, after Retry-After where that is given (at
+// most an hour).
+//
+// Headers are ASCII: in Taskgate-Task-Name other bytes, and "%", are
+// percent-encoded (RFC 3986), and Taskgate-Envelope, which is JSON, has \u
+// escapes.
+type HTTP struct {
+	url     string
+	client  *http.Client
+	timeout time.Duration
+}
+
+// NewHTTP returns a deliverer to url. The client's transport should keep as many
+// idle connections as there are deliveries at once; a nil client is such a one.
+// The timeout bounds a delivery; 0 = [DefaultTimeout].
+func NewHTTP(client *http.Client, url string, timeout time.Duration) *HTTP {
+	if client == nil {
+		transport := http.DefaultTransport.(*http.Transport).Clone()
+		transport.MaxIdleConnsPerHost = DefaultConcurrency
+		client = &http.Client{Transport: transport}
+	}
+	own := *client
+	own.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	return &HTTP{url: url, client: &own, timeout: orElse(timeout, DefaultTimeout)}
+}
+
+// Deliver implements [Deliverer].
+func (h *HTTP) Deliver(ctx context.Context, d embedded.Delivery) (Outcome, error) {
+	ctx, cancel := context.WithTimeout(ctx, h.timeout)
+	defer cancel()
+	req, err := newRequest(ctx, h.url, d)
+	if err != nil {
+		return Outcome{}, err
+	}
+	res, err := h.client.Do(req)
+	if err != nil {
+		return Outcome{}, err
+	}
+	defer res.Body.Close()
+	_, _ = io.CopyN(io.Discard, res.Body, maxDrain) // the status has said it all
+	if res.StatusCode >= 200 && res.StatusCode < 300 {
+		return Outcome{Acknowledge: true}, nil
+	}
+	return Outcome{Delay: retryAfter(res.Header.Get("Retry-After"))}, fmt.Errorf("the worker answered %d", res.StatusCode)
+}
+
+// newRequest builds the POST of a delivery.
+func newRequest(ctx context.Context, url string, d embedded.Delivery) (*http.Request, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(d.Body))
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("Taskgate-Delivery-Count", strconv.Itoa(d.Count))
+	for attribute, name := range headers {
+		value := d.Attributes[attribute]
+		if value == "" {
+			continue
+		}
+		if attribute == task.AttributeEnvelope {
+			value = asciiJSON(value)
+		} else {
+			value = percentEncode(value)
+		}
+		req.Header.Set(name, value)
+	}
+	return req, nil
+}
+
+// retryAfter reads the header: whole seconds or a date (RFC 9110, 10.2.3);
+// 0 when it is neither, or over.
+func retryAfter(header string) time.Duration {
+	if seconds, err := strconv.ParseUint(header, 10, 31); err == nil {
+		return min(time.Duration(seconds)*time.Second, maxRetryAfter)
+	}
+	if date, err := http.ParseTime(header); err == nil {
+		return min(max(time.Until(date), 0), maxRetryAfter)
+	}
+	return 0
+}
+
+// percentEncode makes a header value of any text, and of plain ASCII itself.
+func percentEncode(s string) string {
+	var b strings.Builder
+	for i := range len(s) {
+		c := s[i]
+		edge := i == 0 || i == len(s)-1 // where a header's spaces are lost
+		if c < ' ' || c > '~' || c == '%' || c == ' ' && edge {
+			fmt.Fprintf(&b, "%%%02X", c)
+		} else {
+			b.WriteByte(c)
+		}
+	}
+	return b.String()
+}
+
+// asciiJSON escapes what is not ASCII in a JSON text; it is in strings there.
+func asciiJSON(s string) string {
+	var b strings.Builder
+	for _, r := range s {
+		switch {
+		case r <= '~':
+			b.WriteRune(r)
+		case r > 0xffff:
+			high, low := utf16.EncodeRune(r)
+			fmt.Fprintf(&b, `\u%04x\u%04x`, high, low)
+		default:
+			fmt.Fprintf(&b, `\u%04x`, r)
+		}
+	}
+	return b.String()
+}
