@@ -1,0 +1,213 @@
+package servicebusdispatch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"
+)
+
+// The SDK's own retries are quick, so that a connection which was dropped while
+// idle is replaced within the request: the defaults would wait for 4 s first.
+const (
+	maxRetries    = 3
+	retryDelay    = 20 * time.Millisecond
+	maxRetryDelay = 500 * time.Millisecond
+)
+
+// answerTime bounds one call, also for requests without a deadline, since the
+// SDK has no bound. A first send takes about 22 round trips, later ones one.
+const answerTime = 5 * time.Second
+
+// patience is how long a call waits before the connection that left it without
+// an answer counts as silent. The SDK recovers from connections that break, but
+// not from one that swallows what it is given.
+const patience = time.Second
+
+// closeTime bounds how long a connection that was given up may take to close.
+const closeTime = 2 * time.Second
+
+// ClientOptions returns the options that a client needs to be bounded and quick
+// to recover.
+func ClientOptions() *azservicebus.ClientOptions {
+	return &azservicebus.ClientOptions{RetryOptions: azservicebus.RetryOptions{
+		MaxRetries: maxRetries, RetryDelay: retryDelay, MaxRetryDelay: maxRetryDelay,
+	}}
+}
+
+var errClosed = errors.New("the dispatcher is closed")
+
+// links is one connection and a link for each entity, made when first used.
+type links struct {
+	connect func() (*azservicebus.Client, error)
+
+	mu      sync.Mutex
+	client  *azservicebus.Client
+	senders map[string]*sender
+	closed  bool
+	closing sync.WaitGroup
+}
+
+// sender is a link to one entity; proven once anything has gone through it.
+type sender struct {
+	*azservicebus.Sender
+	entity string
+	client *azservicebus.Client
+	proven atomic.Bool
+}
+
+func (l *links) open() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.openLocked()
+}
+
+func (l *links) openLocked() error {
+	if l.closed {
+		return errClosed
+	}
+	if l.client != nil {
+		return nil
+	}
+	client, err := l.connect()
+	if err != nil {
+		return fmt.Errorf("servicebusdispatch: connect: %w", err)
+	}
+	l.client, l.senders = client, map[string]*sender{}
+	return nil
+}
+
+func (l *links) sender(entity string) (*sender, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := l.openLocked(); err != nil {
+		return nil, err
+	}
+	if s := l.senders[entity]; s != nil {
+		return s, nil
+	}
+	inner, err := l.client.NewSender(entity, nil)
+	if err != nil {
+		return nil, err
+	}
+	s := &sender{Sender: inner, entity: entity, client: l.client}
+	l.senders[entity] = s
+	return s, nil
+}
+
+// use calls do with the link to the entity and translates its error. It returns
+// when ctx ends even if the SDK does not: it asks credentials without regard to
+// it. A link that is dead for good is replaced, and if it was a good one before,
+// do is called once more.
+func use[T any](ctx context.Context, l *links, entity string, do func(context.Context, *azservicebus.Sender) (T, error)) (T, error) {
+	ctx, cancel := context.WithTimeout(ctx, answerTime)
+	defer cancel()
+	for again := true; ; again = false {
+		var v T
+		if err := ctx.Err(); err != nil {
+			return v, translate(err, entity)
+		}
+		s, err := l.sender(entity)
+		if err != nil {
+			return v, translate(err, entity)
+		}
+		start := time.Now()
+		v, err = bounded(ctx, func() (T, error) { return do(ctx, s.Sender) })
+		switch {
+		case err == nil:
+			s.proven.Store(true)
+			return v, nil
+		case ctx.Err() != nil:
+			if time.Since(start) >= patience {
+				l.giveUp(s.client)
+			}
+		case dead(err):
+			l.drop(s)
+			if again && s.proven.Load() {
+				continue
+			}
+		}
+		return v, translate(err, entity)
+	}
+}
+
+// bounded returns what f does, or ctx's error as soon as ctx ends.
+func bounded[T any](ctx context.Context, f func() (T, error)) (T, error) {
+	type outcome struct {
+		v   T
+		err error
+	}
+	done := make(chan outcome, 1)
+	go func() {
+		v, err := f()
+		done <- outcome{v, err}
+	}()
+	select {
+	case o := <-done:
+		return o.v, o.err
+	case <-ctx.Done():
+		var none T
+		return none, ctx.Err()
+	}
+}
+
+// drop forgets a link, and closes it.
+func (l *links) drop(s *sender) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.senders[s.entity] == s {
+		delete(l.senders, s.entity)
+		l.closeLater(s.Sender)
+	}
+}
+
+// giveUp forgets the connection with all its links, and closes it.
+func (l *links) giveUp(client *azservicebus.Client) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.client == client {
+		l.client, l.senders = nil, nil
+		l.closeLater(client)
+	}
+}
+
+// closeLater closes without making anybody wait: on a connection that is gone,
+// closing takes all the time it is given.
+func (l *links) closeLater(c interface{ Close(context.Context) error }) {
+	l.closing.Go(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), closeTime)
+		defer cancel()
+		_ = c.Close(ctx) // whatever is wrong with it, it is not used again
+	})
+}
+
+func (l *links) prewarm(ctx context.Context, entities []string) error {
+	errs := make([]error, len(entities))
+	var all sync.WaitGroup
+	for i, entity := range entities {
+		all.Go(func() {
+			_, errs[i] = use(ctx, l, entity, func(ctx context.Context, s *azservicebus.Sender) (*azservicebus.MessageBatch, error) {
+				return s.NewMessageBatch(ctx, nil) // needs to know what the link takes
+			})
+		})
+	}
+	all.Wait()
+	return errors.Join(errs...)
+}
+
+func (l *links) close(ctx context.Context) error {
+	l.mu.Lock()
+	client := l.client
+	l.closed, l.client, l.senders = true, nil, nil
+	l.mu.Unlock()
+	var err error
+	if client != nil {
+		err = client.Close(ctx)
+	}
+	l.closing.Wait()
+	return err
+}

@@ -1,0 +1,87 @@
+package servicebusdispatch
+
+import (
+	"time"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"
+
+	"github.com/taskgate/taskgate/core/task"
+)
+
+// What the attributes of a message may have: each, and all with their names.
+// https://learn.microsoft.com/azure/service-bus-messaging/service-bus-quotas
+const (
+	maxAttributeBytes  = 32 << 10
+	maxAttributesBytes = 64<<10 - fixedBytes
+)
+
+// check refuses what no entity of the dispatcher ever takes.
+func (d *Dispatcher) check(m task.Outgoing) error {
+	most := *d.limits.MaxMessageBytes
+	if int64(len(m.Body)) > most {
+		return task.Errorf(task.MessageTooLarge, "the message has %d bytes, and Service Bus takes %d", len(m.Body), most)
+	}
+	all := 0
+	for name, value := range m.Attributes {
+		all += len(name) + len(value)
+		if len(value) > maxAttributeBytes {
+			return task.Errorf(task.MessageTooLarge, "the attribute %s has %d bytes, and Service Bus takes %d", name, len(value), maxAttributeBytes)
+		}
+	}
+	if all > maxAttributesBytes || int64(size(m)) > most+headerBytes {
+		return task.Errorf(task.MessageTooLarge, "the message has %d bytes of attributes, and Service Bus does not take as many", all)
+	}
+	if m.Group != "" && !d.sessions {
+		return task.Errorf(task.MessageRejected, "%s has no groups: it requires no sessions", m.Queue)
+	}
+	return nil
+}
+
+// due returns when to schedule the message for, or zero if it is due already.
+// Service Bus keeps milliseconds, and a message must not come early.
+func (d *Dispatcher) due(m task.Outgoing) time.Time {
+	if m.Due.IsZero() || !m.Due.After(d.now()) {
+		return time.Time{}
+	}
+	due := m.Due.Truncate(time.Millisecond)
+	if due.Before(m.Due.Time) {
+		due = due.Add(time.Millisecond)
+	}
+	return due
+}
+
+// message builds a message. Its id is the task's, by which an entity with
+// duplicate detection knows it again.
+func message(m task.Outgoing, sessions bool) *azservicebus.Message {
+	out := &azservicebus.Message{
+		Body:        m.Body,
+		MessageID:   &m.ID,
+		ContentType: new("application/json"),
+	}
+	if len(m.Attributes) > 0 {
+		out.ApplicationProperties = make(map[string]any, len(m.Attributes))
+		for name, value := range m.Attributes {
+			out.ApplicationProperties[name] = value
+		}
+	}
+	if sessions {
+		out.SessionID = &m.Group
+		if m.Group == "" {
+			out.SessionID = &m.ID
+		}
+	}
+	return out
+}
+
+// fixedBytes is what a message takes beside its body and attributes, at most:
+// ids, names of fields and lengths.
+const fixedBytes = 1 << 10
+
+// size is what a message takes in all, at most.
+func size(m task.Outgoing) int {
+	n := fixedBytes + len(m.Body)
+	for name, value := range m.Attributes {
+		n += len(name) + len(value)
+	}
+	return n
+}
