@@ -186,7 +186,7 @@ func TestAWorkerInPythonRunsTasks(t *testing.T) {
 	}
 	t.Cleanup(func() { cancel(); _ = worker.Wait() })
 	enqueue := exec.Command(python, filepath.Join(examples, "enqueue.py"), "add", "1", "2")
-	enqueue.Env = append(os.Environ(), "TASKGATE_URL="+p.url)
+	enqueue.Env = append(os.Environ(), "TASKS_URL="+p.url)
 	out, err := enqueue.CombinedOutput()
 	if err != nil || !strings.Contains(string(out), "SUCCESSFUL") || !strings.Contains(string(out), "3") {
 		t.Errorf("%s, %v; the worker's log: %s", out, err, log.String())
@@ -197,4 +197,49 @@ func freePort(t *testing.T) string {
 	server := httptest.NewServer(nil)
 	defer server.Close()
 	return server.URL[strings.LastIndexByte(server.URL, ':')+1:]
+}
+
+// fickle is a worker's URL whose answers depend on the task's name.
+func fickle(t *testing.T, answers map[string]http.HandlerFunc) string {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if answer := answers[r.Header.Get("Taskgate-Task-Name")]; answer != nil {
+			answer(w, r)
+		}
+	}))
+	t.Cleanup(server.Close)
+	return server.URL
+}
+
+func TestABadWorkersTasksEndFailedAndHoldUpNobody(t *testing.T) {
+	crash := func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }
+	released := make(chan struct{})
+	worker := fickle(t, map[string]http.HandlerFunc{
+		"crashes": crash,
+		"refuses": func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) },
+		"garbage": func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Retry-After", "soon")
+			w.WriteHeader(http.StatusServiceUnavailable)
+			_, _ = w.Write([]byte("\x00garbage"))
+		},
+		"redirects": func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/elsewhere", http.StatusFound) },
+		"hangs":     func(http.ResponseWriter, *http.Request) { <-released },
+	})
+	t.Cleanup(func() { close(released) }) // before the server waits for its handlers
+	p := start(t, t.TempDir(), "TASKGATE_WORKER_URL="+worker,
+		`TASKGATE_TASKS={"default":{"BACKEND":"taskgate.LocalBackend","QUEUES":[],"OPTIONS":{"LOCAL_MAX_DELIVERIES":2}}}`)
+	var hanging []string
+	for range 10 {
+		hanging = append(hanging, p.enqueue(`{"task_name":"hangs"}`).ID)
+	}
+	for _, name := range []string{"crashes", "refuses", "garbage", "redirects"} {
+		doc := p.finished(p.enqueue(`{"task_name":"` + name + `"}`).ID)
+		if doc.State != task.StateFailed || len(doc.Errors) != 1 || !strings.HasPrefix(doc.Errors[0].Traceback, "dead-lettered") {
+			t.Errorf("%s: %s %+v", name, doc.State, doc.Errors)
+		}
+	}
+	for _, id := range hanging {
+		if doc := p.document(p.send("GET", "/v1/tasks/"+id, "")); doc.State != task.StateQueued {
+			t.Errorf("a task whose worker hangs is %s", doc.State)
+		}
+	}
 }

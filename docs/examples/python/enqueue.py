@@ -4,8 +4,8 @@
     python3 enqueue.py echo '"text"' --kwarg n=12
     python3 enqueue.py sleep 5 --takes-context
 
-Of the standard library alone. TASKGATE_URL is the service's base URL, and
-TASKGATE_API_KEY the key, where the service asks for one.
+Of the standard library alone. TASKS_URL is the service's base URL, and
+TASKS_API_KEY the key, where the service asks for one.
 """
 
 import argparse
@@ -19,7 +19,7 @@ import urllib.error
 import urllib.request
 import uuid
 
-URL = os.environ.get("TASKGATE_URL", "http://127.0.0.1:8080").rstrip("/")
+URL = os.environ.get("TASKS_URL", "http://127.0.0.1:8080").rstrip("/")
 
 
 class NoRedirect(urllib.request.HTTPRedirectHandler):
@@ -38,7 +38,7 @@ def call(method, path, body=None, headers=None):
     if body is not None:
         headers["Content-Type"] = "application/json"
         body = json.dumps(body, allow_nan=False).encode()
-    if key := os.environ.get("TASKGATE_API_KEY"):
+    if key := os.environ.get("TASKS_API_KEY"):
         headers["Authorization"] = f"Bearer {key}"
     request = urllib.request.Request(URL + path, body, headers, method=method)
     try:

@@ -27,7 +27,7 @@ import uuid
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 EVENTS_BASE = os.environ.get("TASKGATE_EVENTS_BASE", "http://127.0.0.1:8080").rstrip("/") + "/"
-LEASE_SECONDS = int(os.environ.get("TASKGATE_LEASE_SECONDS", "45"))  # 5 to 3600
+LEASE_SECONDS = int(os.environ.get("TASKS_LEASE_SECONDS", "45"))  # 5 to 3600
 MAX_ANSWER = 16 << 20  # bytes
 WORKER_ID = f"{socket.gethostname()}/{os.getpid()}"
 
