@@ -1,0 +1,80 @@
+package storagequeuedispatch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+	"github.com/Azure/azure-sdk-for-go/sdk/storage/azqueue/queueerror"
+
+	"github.com/taskgate/taskgate/core/task"
+)
+
+// translate says what an error of the SDK means for a message to that queue.
+// https://learn.microsoft.com/rest/api/storageservices/queue-service-error-codes
+func translate(err error, queue string) error {
+	if err == nil {
+		return nil
+	}
+	e := &task.Error{Kind: task.Unavailable, Err: fmt.Errorf("storagequeuedispatch: %s: %w", queue, err)}
+	var answer *azcore.ResponseError
+	if !errors.As(err, &answer) {
+		e.Msg = "the queue service cannot be reached: whether it has the message is unknown"
+		if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+			e.Msg = "the queue service did not answer in time: whether it has the message is unknown"
+		}
+		return e
+	}
+	e.RetryAfter = retryAfter(answer.RawResponse)
+	switch queueerror.Code(answer.ErrorCode) {
+	case queueerror.QueueNotFound, queueerror.ResourceNotFound, queueerror.QueueBeingDeleted, queueerror.InvalidResourceName, queueerror.OutOfRangeInput:
+		e.Msg = fmt.Sprintf("the storage account has no queue %s", queue)
+		return e
+	case queueerror.RequestBodyTooLarge, queueerror.MessageTooLarge:
+		e.Kind, e.Msg = task.MessageTooLarge, "the message is larger than a Storage queue takes"
+		return e
+	}
+	switch answer.StatusCode {
+	case http.StatusNotFound:
+		e.Msg = fmt.Sprintf("the storage account has no queue %s", queue)
+	case http.StatusRequestEntityTooLarge:
+		e.Kind, e.Msg = task.MessageTooLarge, "the message is larger than a Storage queue takes"
+	case http.StatusUnauthorized, http.StatusForbidden:
+		e.Msg = fmt.Sprintf("the storage account does not let this service send to %s", queue)
+	case http.StatusServiceUnavailable, http.StatusTooManyRequests:
+		e.Msg = "the queue service is busy"
+	default:
+		e.Msg = fmt.Sprintf("the queue service refuses the message for now (status %d)", answer.StatusCode)
+	}
+	return e
+}
+
+// retryAfter reads the header Retry-After in seconds, 0 when there is none.
+func retryAfter(r *http.Response) time.Duration {
+	if r == nil {
+		return 0
+	}
+	seconds, err := strconv.Atoi(r.Header.Get("Retry-After"))
+	if err != nil || seconds < 0 {
+		return 0
+	}
+	return time.Duration(seconds) * time.Second
+}
+
+// gone reports whether a message that was to be deleted is not there, or has
+// been taken by a worker, which changes its receipt.
+func gone(err error) bool {
+	var answer *azcore.ResponseError
+	if !errors.As(err, &answer) {
+		return false
+	}
+	switch queueerror.Code(answer.ErrorCode) {
+	case queueerror.MessageNotFound, queueerror.PopReceiptMismatch, queueerror.QueueNotFound:
+		return true
+	}
+	return answer.StatusCode == http.StatusNotFound
+}
