@@ -1,0 +1,64 @@
+package cosmosstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+
+	"github.com/taskgate/taskgate/core/task"
+)
+
+// translate says what an error of the SDK means, once the statuses that answer
+// the question itself (missing, there already, changed) are dealt with.
+// https://learn.microsoft.com/rest/api/cosmos-db/http-status-codes-for-cosmosdb
+func translate(err error, op, id string) error {
+	if err == nil {
+		return nil
+	}
+	e := &task.Error{Kind: task.Unavailable, TaskID: id, Err: fmt.Errorf("cosmosstore: %s %s: %w", op, id, err)}
+	switch code := status(err); code {
+	case 0:
+		e.Msg = "the store cannot be reached"
+		if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+			e.Msg = "the store did not answer in time"
+		}
+	case http.StatusRequestEntityTooLarge:
+		e.Kind, e.Msg = task.Oversize, "the record is larger than the store holds"
+	case http.StatusTooManyRequests:
+		e.Msg, e.RetryAfter = "the store is busy", retryAfter(err)
+	case http.StatusRequestTimeout, http.StatusServiceUnavailable, statusRetryWith:
+		e.Msg, e.RetryAfter = "the store cannot serve the request now", retryAfter(err)
+	case http.StatusUnauthorized, http.StatusForbidden:
+		e.Msg = "the store does not let this service in"
+	default:
+		e.Msg = fmt.Sprintf("the store refuses the request for now (status %d)", code)
+	}
+	return e
+}
+
+// status returns the status of the service's answer; 0 = there was none.
+func status(err error) int {
+	var answer *azcore.ResponseError
+	if errors.As(err, &answer) {
+		return answer.StatusCode
+	}
+	return 0
+}
+
+// retryAfter reads how long the service asks to wait, 0 when it does not say.
+func retryAfter(err error) time.Duration {
+	var answer *azcore.ResponseError
+	if !errors.As(err, &answer) || answer.RawResponse == nil {
+		return 0
+	}
+	ms, err := strconv.ParseInt(answer.RawResponse.Header.Get("X-Ms-Retry-After-Ms"), 10, 64)
+	if err != nil || ms < 0 {
+		return 0
+	}
+	return time.Duration(ms) * time.Millisecond
+}
