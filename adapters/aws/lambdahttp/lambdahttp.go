@@ -1,0 +1,86 @@
+// Package lambdahttp is the front door on AWS Lambda: it turns the events of an
+// API Gateway HTTP API (payload format 2.0, any stage) and of a function URL
+// into requests to an http.Handler, and what that answers into their responses.
+//
+// Events: https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html
+// and https://docs.aws.amazon.com/lambda/latest/dg/urls-invocation.html
+package lambdahttp
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"runtime/debug"
+	"time"
+
+	"github.com/taskgate/taskgate/core/httpapi"
+)
+
+// Handler serves an http.Handler to Lambda: it is a lambda.Handler of
+// aws-lambda-go. Invocations may run concurrently.
+type Handler struct {
+	HTTP http.Handler
+
+	// BasePath is what clients have in front of the handler's own paths: the
+	// path of a custom domain's API mapping, "/tasks". It is taken off where it
+	// is there; "" = none.
+	BasePath string
+
+	Log *slog.Logger // of what HTTP cannot log itself: malformed events, panics, answers that are too large
+}
+
+// The time that is kept back from a function's deadline: what core/task needs
+// to clean up after a request whose time was up (2 s), and to answer; but of a
+// short time-out a quarter.
+const (
+	margin      = 2500 * time.Millisecond
+	marginShare = 4
+)
+
+// Invoke answers one event. It never fails: a function error would be the
+// gateway's own 500, with a body that no client of ours knows.
+func (h *Handler) Invoke(ctx context.Context, payload []byte) ([]byte, error) {
+	ctx, cancel := withMargin(ctx)
+	defer cancel()
+	e, err := parseEvent(payload)
+	if err != nil {
+		h.Log.ErrorContext(ctx, "malformed event", "error", err)
+		return problem(http.StatusBadRequest, codeMalformed, "The event is malformed",
+			"this is not a request from an HTTP API (payload format 2.0) or a function URL").encode(), nil
+	}
+	ctx = httpapi.WithGateway(ctx, e.gateway())
+	r, err := e.request(ctx, h.BasePath)
+	if err != nil {
+		h.Log.ErrorContext(ctx, "malformed event", "error", err, "request_id", e.Context.RequestID)
+		return problem(http.StatusBadRequest, codeMalformed, "The event is malformed", err.Error()).encode(), nil
+	}
+	answer, err := h.serve(r).render(r.Method)
+	if err != nil {
+		h.Log.ErrorContext(ctx, "no answer", "error", err, "path", r.URL.Path, "request_id", e.Context.RequestID)
+	}
+	return answer, nil
+}
+
+// withMargin ends the context before Lambda ends the function.
+func withMargin(ctx context.Context) (context.Context, context.CancelFunc) {
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		return context.WithCancel(ctx)
+	}
+	return context.WithDeadline(ctx, deadline.Add(-min(margin, time.Until(deadline)/marginShare)))
+}
+
+// serve runs the handler. What a panic leaves half written is dropped: nobody
+// can know what it was going to be.
+func (h *Handler) serve(r *http.Request) (w *responseWriter) {
+	w = &responseWriter{header: http.Header{}}
+	defer func() {
+		if v := recover(); v != nil {
+			h.Log.ErrorContext(r.Context(), "panic", "error", fmt.Sprint(v), "stack", string(debug.Stack()))
+			w = problem(http.StatusServiceUnavailable, codeInternal, "Something went wrong inside", "the outcome is unknown")
+		}
+	}()
+	h.HTTP.ServeHTTP(w, r)
+	return w
+}
