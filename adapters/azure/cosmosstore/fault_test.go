@@ -1,0 +1,310 @@
+package cosmosstore_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/taskgate/taskgate/adapters/azure/cosmosstore"
+	"github.com/taskgate/taskgate/core/task"
+	"github.com/taskgate/taskgate/emulators"
+	"github.com/taskgate/taskgate/emulators/azureemu"
+	"github.com/taskgate/taskgate/emulators/faultproxy"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/data/azcosmos"
+)
+
+func record() *task.Record {
+	now := task.At(time.Now())
+	return &task.Record{
+		ID: task.NewID(), TaskName: "send_email", Status: task.Ready, EnqueuedAt: now, Args: "[]", Kwargs: "{}",
+		Backend: "default", QueueName: "mail", Owner: "alice", DeleteAfter: now.Plus(time.Hour),
+	}
+}
+
+// bounded is how long a call may take that the peer never answers: the store's
+// own bound, and what a busy machine adds.
+const bounded = 7 * time.Second
+
+// unavailable makes a call, and wants a bounded answer of that kind, which
+// tells the client nothing of the SDK's.
+func unavailable(t testing.TB, what string, call func(context.Context) error) *task.Error {
+	t.Helper()
+	start := time.Now()
+	err := call(t.Context())
+	if took := time.Since(start); took > bounded {
+		t.Errorf("%s: the answer took %v", what, took)
+	}
+	var e *task.Error
+	if !errors.As(err, &e) || e.Kind != task.Unavailable || !strings.HasPrefix(e.Msg, "the store") || len(e.Msg) > 80 {
+		t.Fatalf("%s: %v, want %s", what, err, task.Unavailable)
+	}
+	return e
+}
+
+// recovers repeats a call until it succeeds, which must be within a second.
+func recovers(t testing.TB, call func(context.Context) error) {
+	t.Helper()
+	start := time.Now()
+	var err error
+	for time.Since(start) < time.Second {
+		if err = call(t.Context()); err == nil {
+			t.Logf("recovered after %v", time.Since(start))
+			return
+		}
+	}
+	t.Fatalf("not recovered after %v: %v", time.Since(start), err)
+}
+
+func create1(s task.Store, r *task.Record) func(context.Context) error {
+	return func(ctx context.Context) error { _, err := s.Create(ctx, r); return err }
+}
+
+func get(s task.Store, id string) func(context.Context) error {
+	return func(ctx context.Context) error { _, err := s.Get(ctx, id); return err }
+}
+
+func behindProxy(t *testing.T) (*faultproxy.Proxy, *cosmosstore.Store) {
+	t.Helper()
+	t.Parallel()
+	e := emulators.Cosmos(t)
+	create(t, e.URL())
+	p := faultproxy.New(t, e.URL())
+	s := open(t, p.URL())
+	check(t, s.Prewarm(t.Context()))
+	return p, s
+}
+
+var writes = faultproxy.Route("POST", "/docs")
+
+func TestThrottlingIsWaitedOutWhenItIsShortAndPassedOnWhenNot(t *testing.T) {
+	p, s := behindProxy(t)
+	p.Next(writes, faultproxy.CosmosThrottled(20*time.Millisecond), faultproxy.CosmosThrottled(20*time.Millisecond))
+	check(t, create1(s, record())(t.Context()))
+
+	p.Always(writes, faultproxy.CosmosThrottled(5*time.Second))
+	start := time.Now()
+	if e := unavailable(t, "throttled", create1(s, record())); e.RetryAfter != 5*time.Second {
+		t.Errorf("RetryAfter is %v, want 5s", e.RetryAfter)
+	}
+	if took := time.Since(start); took > time.Second {
+		t.Errorf("the store waited %v for a service that asks for 5s", took)
+	}
+}
+
+func TestRefusalsAreUnavailable(t *testing.T) {
+	p, s := behindProxy(t)
+	for _, f := range []faultproxy.Fault{
+		faultproxy.AzureUnauthorized, faultproxy.Status(403, "{}"), faultproxy.Status(408, "{}"), faultproxy.Status(500, "{}"), faultproxy.Status(503, "{}"),
+	} {
+		p.Always(faultproxy.Route("", "/docs"), f)
+		unavailable(t, "Create", create1(s, record()))
+		unavailable(t, "Get", get(s, task.NewID()))
+		p.Restore()
+		recovers(t, create1(s, record()))
+	}
+}
+
+func TestAWriteThatWasAppliedAndNotAnsweredIsFoundWhenRepeated(t *testing.T) {
+	p, s := behindProxy(t)
+	for _, f := range []faultproxy.Fault{faultproxy.ResetAfter, faultproxy.SilentAfter} {
+		r := record()
+		p.Next(writes, f)
+		unavailable(t, "Create", create1(s, r))
+		existing, err := s.Create(t.Context(), r)
+		if err != nil || existing == nil || existing.ID != r.ID {
+			t.Fatalf("repeated: %v, %v", existing, err)
+		}
+		existing.Status = task.Running
+		p.Next(faultproxy.Route("PUT", "/docs"), f)
+		unavailable(t, "Replace", func(ctx context.Context) error { return s.Replace(ctx, existing) })
+		if err := s.Replace(t.Context(), existing); task.KindOf(err) != task.Conflict {
+			t.Errorf("the repeated Replace meets its own first: %v, want %s", err, task.Conflict)
+		}
+	}
+}
+
+func TestAPeerThatBreaksOrFallsSilentIsBoundedAndRecoversAtOnce(t *testing.T) {
+	p, s := behindProxy(t)
+	for _, f := range []faultproxy.Fault{faultproxy.ResetBefore, faultproxy.SilentBefore, faultproxy.Truncated} {
+		p.Next(writes, f)
+		if err := create1(s, record())(t.Context()); task.KindOf(err) != task.Unavailable && err != nil {
+			t.Errorf("Create: %v", err)
+		}
+		recovers(t, create1(s, record()))
+	}
+	p.Always(faultproxy.Any, faultproxy.SilentBefore)
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	start := time.Now()
+	_, err := s.List(ctx, task.Query{Limit: 10})
+	if took := time.Since(start); task.KindOf(err) != task.Unavailable || took > time.Second {
+		t.Errorf("a silent peer, and a request of 300 ms: %v after %v", err, took)
+	}
+}
+
+// TestAnAccountThatIsDownAtStartIsNotDownForMinutes: a client that cannot read
+// the account's description answers everything with that error for five minutes.
+func TestAnAccountThatIsDownAtStartIsNotDownForMinutes(t *testing.T) {
+	t.Parallel()
+	e := emulators.Cosmos(t)
+	create(t, e.URL())
+	p := faultproxy.New(t, e.URL())
+	for name, f := range map[string]faultproxy.Fault{
+		"refused": faultproxy.Status(503, "{}"), "unauthorized": faultproxy.AzureUnauthorized, "reset": faultproxy.ResetBefore, "silent": faultproxy.SilentBefore,
+	} {
+		p.Always(faultproxy.Any, f)
+		s := open(t, p.URL())
+		unavailable(t, name, get(s, task.NewID()))
+		p.Restore()
+		recovers(t, create1(s, record()))
+	}
+}
+
+func TestADeadEndpointIsBoundedAndRecoversWithinASecond(t *testing.T) {
+	t.Parallel()
+	e := emulators.Cosmos(t)
+	create(t, e.URL())
+	s := open(t, e.URL())
+	r := record()
+	check(t, create1(s, r)(t.Context()))
+	e.Kill()
+	start := time.Now()
+	unavailable(t, "Get", get(s, r.ID))
+	t.Logf("a dead endpoint is answered after %v", time.Since(start))
+	unavailable(t, "Create", create1(s, record()))
+	e.Restart()
+	create(t, e.URL()) // the emulator has forgotten it
+	recovers(t, create1(s, record()))
+}
+
+func TestADroppedIdleConnectionIsReplaced(t *testing.T) {
+	t.Parallel()
+	e := emulators.Cosmos(t)
+	create(t, e.URL())
+	p := faultproxy.NewTCP(t, e.Addr())
+	s := open(t, "http://"+p.Addr())
+	r := record()
+	check(t, create1(s, r)(t.Context()))
+	p.Drop()
+	recovers(t, get(s, r.ID))
+	p.Reset()
+	recovers(t, create1(s, record()))
+	p.Silence()
+	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+	defer cancel()
+	unavailable(t, "silent", func(context.Context) error { return get(s, r.ID)(ctx) })
+	recovers(t, get(s, r.ID))
+}
+
+func TestOf30ConcurrentReplacesOneWins(t *testing.T) {
+	t.Parallel()
+	e := emulators.Cosmos(t)
+	create(t, e.URL())
+	s := open(t, e.URL())
+	r := record()
+	check(t, create1(s, r)(t.Context()))
+	var won, lost atomic.Int32
+	var all sync.WaitGroup
+	for range 30 {
+		mine := *r
+		all.Go(func() {
+			switch err := s.Replace(t.Context(), &mine); task.KindOf(err) {
+			case "":
+				won.Add(1)
+			case task.Conflict:
+				lost.Add(1)
+			default:
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	if won.Load() != 1 || lost.Load() != 29 {
+		t.Errorf("%d won and %d lost, want 1 and 29", won.Load(), lost.Load())
+	}
+}
+
+func TestAWrongContainerIsAnErrorAtStart(t *testing.T) {
+	t.Parallel()
+	e := emulators.Cosmos(t)
+	s := open(t, e.URL())
+	if err := s.Prewarm(t.Context()); err == nil || !strings.Contains(err.Error(), "no such database") {
+		t.Errorf("no container: %v", err)
+	}
+	azureemu.CosmosContainer(t, e.URL(), "/id")
+	if err := s.Prewarm(t.Context()); err == nil || !strings.Contains(err.Error(), "/pk") {
+		t.Errorf("another partition key: %v", err)
+	}
+	_, err := cosmosstore.New(func() (*azcosmos.ContainerClient, error) { return nil, errors.New("no key") }, cosmosstore.Options{})
+	if err == nil || !strings.Contains(err.Error(), "no key") {
+		t.Errorf("New: %v", err)
+	}
+}
+
+func TestATokenCredentialServes(t *testing.T) {
+	t.Parallel()
+	e := emulators.Cosmos(t)
+	create(t, e.URL())
+	p := faultproxy.New(t, e.URL())
+	options := cosmosstore.ClientOptions()
+	options.Transport = plain{p.Addr()}
+	s, err := cosmosstore.New(func() (*azcosmos.ContainerClient, error) {
+		client, err := azcosmos.NewClient("https://"+p.Addr()+"/", azureemu.Credential{}, options)
+		if err != nil {
+			return nil, err
+		}
+		return client.NewContainer(database, container)
+	}, cosmosstore.Options{})
+	check(t, err)
+	check(t, create1(s, record())(t.Context()))
+	for _, r := range p.Requests(writes) {
+		if auth := r.Header.Get("Authorization"); !strings.Contains(auth, "aad") {
+			t.Errorf("Authorization is %q, want a token", auth)
+		}
+	}
+}
+
+// plain speaks HTTP where the SDK insists on HTTPS for its tokens.
+type plain struct{ addr string }
+
+func (p plain) Do(r *http.Request) (*http.Response, error) {
+	r = r.Clone(r.Context())
+	r.URL.Scheme, r.URL.Host = "http", p.addr
+	return http.DefaultClient.Do(r)
+}
+
+func TestNoGoroutineIsLeftBehind(t *testing.T) {
+	e := emulators.Cosmos(t)
+	create(t, e.URL())
+	p := faultproxy.New(t, e.URL())
+	s := open(t, p.URL())
+	check(t, create1(s, record())(t.Context()))
+	p.Next(faultproxy.Any, faultproxy.SilentBefore, faultproxy.ResetBefore, faultproxy.AzureUnauthorized)
+	for range 5 {
+		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+		_, _ = s.Create(ctx, record())
+		_, _ = s.List(ctx, task.Query{Limit: 5})
+		cancel()
+	}
+	var stacks string
+	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); <-time.After(20 * time.Millisecond) {
+		buf := make([]byte, 4<<20)
+		stacks = ""
+		for _, g := range strings.Split(string(buf[:runtime.Stack(buf, true)]), "\n\n") {
+			if strings.Contains(g, "cosmosstore.call") || strings.Contains(g, "azcosmos.(") {
+				stacks += g + "\n\n"
+			}
+		}
+		if stacks == "" {
+			return
+		}
+	}
+	t.Errorf("left behind:\n%s", stacks)
+}
