@@ -2,6 +2,7 @@
 GO      ?= go
 ARCH    ?= $(shell $(GO) env GOARCH)
 TOOL    := $(GO) tool -modfile=tools.mod
+BUILD   ?= build
 RELEASE := -trimpath -ldflags '-s -w'
 
 .DEFAULT_GOAL := help
@@ -14,6 +15,31 @@ run: local ## start taskgate on 127.0.0.1:8080, with the demo worker (needs Go a
 
 local: ## build build/taskgate, the one binary that serves, stores and queues
 	CGO_ENABLED=0 GOARCH=$(ARCH) $(GO) build $(RELEASE) -o build/taskgate ./functions/local
+
+azure: ## stage build/azure (the API) and build/azure-worker as the func tools want them
+	rm -rf $(BUILD)/azure $(BUILD)/azure-worker
+	mkdir -p $(BUILD)/azure $(BUILD)/azure-worker
+	CGO_ENABLED=0 GOARCH=$(ARCH) $(GO) build $(RELEASE) -o $(BUILD)/azure/taskgate ./functions/azure
+	CGO_ENABLED=0 GOARCH=$(ARCH) $(GO) build $(RELEASE) -o $(BUILD)/azure-worker/taskgate-worker ./functions/azure-worker
+	cp host.json $(BUILD)/azure/
+	cp functions/azure-worker/host.json $(BUILD)/azure-worker/
+	@set -e; for app in azure azure-worker; do \
+	  cp functions/$$app/local.settings.json $(BUILD)/$$app/; \
+	  for f in functions/$$app/*/function.json; do d=$$(basename $$(dirname $$f)); mkdir -p $(BUILD)/$$app/$$d; cp $$f $(BUILD)/$$app/$$d/; done; \
+	done
+	@if [ "$(AZURE_AUTH)" = function-keys ]; then \
+	  sed 's/"anonymous"/"function"/' functions/azure/api/function.json >$(BUILD)/azure/api/function.json && \
+	  cp -r functions/azure/function-keys/events $(BUILD)/azure/; fi
+
+deploy-azure: ## make what infra/azure describes, and publish the apps (needs terraform, az and func)
+	terraform -chdir=infra/azure init -input=false
+	terraform -chdir=infra/azure apply
+	GOOS=linux $(MAKE) azure ARCH=amd64
+	app=$$(terraform -chdir=infra/azure output -raw app) && cd $(BUILD)/azure && func azure functionapp publish "$$app" --custom
+	@app=$$(terraform -chdir=infra/azure output -raw worker_app); test -z "$$app" || { cd $(BUILD)/azure-worker && func azure functionapp publish "$$app" --custom; }
+
+remove-azure: ## remove all that infra/azure made in Azure, the tasks included; asks first
+	terraform -chdir=infra/azure destroy
 
 test: emulators ## run all tests, installing the emulators that they need
 	$(GO) test -timeout 10m ./...
@@ -60,4 +86,4 @@ key: ## mint an API key: make key NAME=shop SCOPES=enqueue+read
 clean: ## remove what was built
 	rm -rf build
 
-.PHONY: help run local test race check vuln emulators mutants bench soak generate fmt key clean
+.PHONY: help run local azure deploy-azure remove-azure test race check vuln emulators mutants bench soak generate fmt key clean

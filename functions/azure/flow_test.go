@@ -1,0 +1,132 @@
+package main_test
+
+import (
+	"context"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/uuid"
+
+	"github.com/taskgate/taskgate/core/task"
+	"github.com/taskgate/taskgate/emulators/functionshost"
+)
+
+// apps starts both apps, each under a host of its own, the worker reporting to
+// the API at the front's address.
+func apps(t *testing.T, c *cloud) (api *client, apiHost, workerHost *functionshost.Host) {
+	t.Helper()
+	f := newFront(t)
+	apiHost = functionshost.Start(t, filepath.Join(staged, "azure"), functionshost.Options{
+		Settings: with(c.apiSettings(), "TASKGATE_PUBLIC_URL", f.url),
+	})
+	f.leadsTo(apiHost)
+	workerHost = functionshost.Start(t, filepath.Join(staged, "azure-worker"), functionshost.Options{Settings: c.workerSettings(f.url)})
+	return newClient(t, f.url), apiHost, workerHost
+}
+
+func TestATaskGoesThroughEachTarget(t *testing.T) {
+	c := newCloud(t)
+	api, apiHost, workerHost := apps(t, c)
+	t.Run("is run and looked up", func(t *testing.T) {
+		for _, backend := range []string{"default", "topic", "storage"} {
+			doc := api.enqueue(`{"task_name":"add","args":[12345678901234567890,1],"backend":"` + backend + `"}`)
+			if doc = api.finished(doc.ID); doc.Status != task.Successful || string(doc.ReturnValue) != "12345678901234567891" {
+				t.Errorf("%s: %s %s %v", backend, doc.Status, doc.ReturnValue, doc.Errors)
+			}
+		}
+	})
+	t.Run("is delivered again when it fails", func(t *testing.T) {
+		for _, backend := range []string{"default", "topic", "storage"} {
+			doc := api.enqueue(`{"task_name":"flaky","backend":"` + backend + `"}`)
+			if doc = api.finished(doc.ID); doc.Status != task.Successful || doc.Attempts != 2 {
+				t.Errorf("%s: %s after %d attempts, %v", backend, doc.Status, doc.Attempts, doc.Errors)
+			}
+		}
+	})
+	t.Run("large arguments come by another way", func(t *testing.T) {
+		text := strings.Repeat("x", 300<<10)
+		for _, backend := range []string{"default", "topic", "storage"} {
+			doc := api.enqueue(`{"task_name":"echo","args":["` + text + `"],"backend":"` + backend + `"}`)
+			if doc = api.finished(doc.ID); doc.Status != task.Successful || !strings.Contains(string(doc.ReturnValue), text) {
+				t.Errorf("%s: %s %.100s %v", backend, doc.Status, doc.ReturnValue, doc.Errors)
+			}
+		}
+	})
+	t.Run("is FAILED when its queue gives up on it", func(t *testing.T) {
+		for _, backend := range []string{"default", "topic", "storage"} {
+			doc := api.enqueue(`{"task_name":"no-such-task","backend":"` + backend + `"}`)
+			if doc = api.finished(doc.ID); doc.Status != task.Failed || doc.Attempts != 10 {
+				t.Errorf("%s: %s after %d attempts", backend, doc.Status, doc.Attempts)
+			}
+		}
+	})
+	t.Run("cannot be handed to a worker from outside", func(t *testing.T) {
+		message := `{"Data":{"message":"{}"},"Metadata":{}}`
+		for name := range bindings(t, filepath.Join(staged, "azure-worker")) {
+			for _, h := range []*functionshost.Host{apiHost, workerHost} {
+				for _, path := range []string{"/" + name, "/api/" + name, "/v1/../" + name, "/" + strings.ToUpper(name)} {
+					outside := newClient(t, h.URL())
+					outside.http = http.DefaultClient
+					if status, answer := outside.send(t.Context(), "POST", path, message); status != http.StatusNotFound {
+						t.Errorf("POST %s: %d %s", path, status, answer)
+					}
+				}
+			}
+		}
+		if strings.Contains(workerHost.Log(), "message refused") {
+			t.Errorf("a worker was reached: %s", workerHost.Log())
+		}
+	})
+}
+
+func TestAKilledHandlerIsReplacedAndTheTaskGoesOn(t *testing.T) {
+	c := newCloud(t)
+	api, apiHost, workerHost := apps(t, c)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	id := api.enqueue(`{"task_name":"add","args":[1,2],"delay_seconds":1}`).ID
+	apiHost.KillHandler()
+	workerHost.KillHandler()
+	for _, h := range []*functionshost.Host{apiHost, workerHost} {
+		if err := h.AwaitStart(ctx, 2); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if doc := api.finished(id); string(doc.ReturnValue) != "3" {
+		t.Errorf("%s %v", doc.Status, doc.Errors)
+	}
+}
+
+// TestABusThatWasAwayIsFoundAgain: while it is away, enqueueing is refused in
+// time; once it is back, the same key goes through, to one record.
+func TestABusThatWasAwayIsFoundAgain(t *testing.T) {
+	c := newCloud(t)
+	h := functionshost.Start(t, filepath.Join(staged, "azure"), functionshost.Options{Settings: c.apiSettings()})
+	api := newClient(t, h.URL())
+	api.enqueue(`{"task_name":"t"}`)
+	for name, e := range map[string]interface {
+		Kill()
+		Restart()
+	}{"Service Bus": c.bus} {
+		e.Kill()
+		key, body := uuid.NewString(), `{"task_name":"t"}`
+		status, answer := api.send(t.Context(), "POST", "/v1/tasks", body, "Idempotency-Key", key)
+		if status != http.StatusServiceUnavailable {
+			t.Errorf("%s is away: %d %s", name, status, answer)
+		}
+		e.Restart()
+		var doc task.Document
+		api.until(name+" to be found again", func() bool {
+			status, answer := api.send(t.Context(), "POST", "/v1/tasks", body, "Idempotency-Key", key)
+			if status == http.StatusAccepted {
+				doc = api.document(status, answer)
+			}
+			return status == http.StatusAccepted
+		})
+		if want := task.KeyedID("alice", key); doc.ID != want {
+			t.Errorf("the record is %s, want %s", doc.ID, want)
+		}
+	}
+}
