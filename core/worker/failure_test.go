@@ -109,7 +109,7 @@ func takes(dst ...any) worker.HandlerFunc {
 
 func nilMap(context.Context, *worker.Task) (any, error) {
 	var m map[string]int
-	m["a"] = 1
+	m["a"] = 1 //lint:ignore SA5000 the panic is the point
 	return m, nil
 }
 
