@@ -35,6 +35,10 @@ func TestTheContract(t *testing.T) {
 		"Storage queue, proxying": {"storage", false},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if testing.Short() && c.backend != "default" {
+				t.Skip("the race detector sees the suite with one target")
+			}
 			emulated := newCloud(t)
 			dir := filepath.Join(staged, "azure")
 			if c.forward {

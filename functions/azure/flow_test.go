@@ -6,10 +6,12 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 
 	"github.com/taskgate/taskgate/core/task"
+	"github.com/taskgate/taskgate/emulators"
 	"github.com/taskgate/taskgate/emulators/functionshost"
 )
 
@@ -99,34 +101,44 @@ func TestAKilledHandlerIsReplacedAndTheTaskGoesOn(t *testing.T) {
 	}
 }
 
-// TestABusThatWasAwayIsFoundAgain: while it is away, enqueueing is refused in
-// time; once it is back, the same key goes through, to one record.
-func TestABusThatWasAwayIsFoundAgain(t *testing.T) {
+// TestWhatWasAwayIsFoundAgain: while an emulator is away, enqueueing is refused
+// in time; once it is back, the same key goes through, to one record.
+func TestWhatWasAwayIsFoundAgain(t *testing.T) {
 	c := newCloud(t)
 	h := functionshost.Start(t, filepath.Join(staged, "azure"), functionshost.Options{Settings: c.apiSettings()})
 	api := newClient(t, h.URL())
-	api.enqueue(`{"task_name":"t"}`)
-	for name, e := range map[string]interface {
-		Kill()
-		Restart()
-	}{"Service Bus": c.bus} {
-		e.Kill()
-		key, body := uuid.NewString(), `{"task_name":"t"}`
+	for _, away := range []struct {
+		name, backend string
+		emulator      *emulators.Endpoint
+		again         func() // what a restart forgets
+	}{
+		{"Service Bus", "default", c.bus, func() {}},
+		{"the storage account", "storage", c.storage, c.createQueues},
+		{"Cosmos DB", "default", c.cosmos, c.createContainer},
+	} {
+		body := `{"task_name":"t","backend":"` + away.backend + `"}`
+		api.enqueue(body)
+		away.emulator.Kill()
+		key, start := uuid.NewString(), time.Now()
 		status, answer := api.send(t.Context(), "POST", "/v1/tasks", body, "Idempotency-Key", key)
 		if status != http.StatusServiceUnavailable {
-			t.Errorf("%s is away: %d %s", name, status, answer)
+			t.Errorf("%s is away: %d %s", away.name, status, answer)
 		}
-		e.Restart()
+		refused := time.Since(start)
+		away.emulator.Restart()
+		away.again()
+		start = time.Now()
 		var doc task.Document
-		api.until(name+" to be found again", func() bool {
+		api.until(away.name+" to be found again", func() bool {
 			status, answer := api.send(t.Context(), "POST", "/v1/tasks", body, "Idempotency-Key", key)
 			if status == http.StatusAccepted {
 				doc = api.document(status, answer)
 			}
 			return status == http.StatusAccepted
 		})
+		t.Logf("%s: refused after %v, accepted %v after its return", away.name, refused.Round(time.Millisecond), time.Since(start).Round(time.Millisecond))
 		if want := task.KeyedID("alice", key); doc.ID != want {
-			t.Errorf("the record is %s, want %s", doc.ID, want)
+			t.Errorf("%s: the record is %s, want %s", away.name, doc.ID, want)
 		}
 	}
 }

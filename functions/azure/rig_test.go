@@ -81,12 +81,17 @@ func newCloud(t *testing.T) *cloud {
 		}),
 	}
 	c.createContainer()
+	c.createQueues()
+	return c
+}
+
+func (c *cloud) createQueues() {
+	c.t.Helper()
 	for _, name := range []string{queueName, otherQueue, queueName + "-poison"} {
-		if _, err := c.queue(name).Create(t.Context(), nil); err != nil {
-			t.Fatal(err)
+		if _, err := c.queue(name).Create(c.t.Context(), nil); err != nil {
+			c.t.Fatal(err)
 		}
 	}
-	return c
 }
 
 // createContainer makes what infra/azure makes.

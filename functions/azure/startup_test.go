@@ -3,7 +3,7 @@ package main_test
 import (
 	"context"
 	"errors"
-	"os"
+	"net"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -13,11 +13,19 @@ import (
 	"github.com/taskgate/taskgate/emulators/azureemu"
 )
 
-// offline is a whole configuration that nothing answers to.
-func offline() map[string]string {
+// offline is a whole configuration that nothing answers to, with a port that is
+// taken: a start that should fail must not succeed.
+func offline(t *testing.T) map[string]string {
+	t.Helper()
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = taken.Close() })
+	_, port, _ := net.SplitHostPort(taken.Addr().String())
 	c := azureemu.ServiceBusConnectionString("127.0.0.1:1")
 	return map[string]string{
-		"FUNCTIONS_CUSTOMHANDLER_PORT":      "1", // which a start that should fail must not get to
+		"FUNCTIONS_CUSTOMHANDLER_PORT":      port,
 		"TASKGATE_TASKS":                    `{"default":{"BACKEND":"ServiceBusQueueBackend","OPTIONS":{"SERVICEBUS_CONNECTION_STRING":"` + c + `"}}}`,
 		"TASKGATE_API_KEYS":                 apiKey("alice", "enqueue+read"),
 		"TASKGATE_TOKEN_SECRETS":            strings.Repeat("s", 32),
@@ -87,7 +95,7 @@ func TestACredentialThatCannotBeMadeIsReportedByItsOption(t *testing.T) {
 			[]string{"SERVICEBUS_CREDENTIAL_LOADER", "TASKGATE_COSMOS_CREDENTIAL_LOADER"},
 		},
 	} {
-		out := refuses(t, with(offline(), c.settings...))
+		out := refuses(t, with(offline(t), c.settings...))
 		for _, want := range c.want {
 			if !strings.Contains(out, want) {
 				t.Errorf("%s: %q is not mentioned in: %s", name, want, out)
@@ -116,16 +124,16 @@ func TestEveryMistakeInTheSettingsIsReportedAtOnce(t *testing.T) {
 			t.Errorf("%q is not mentioned in: %s", want, out)
 		}
 	}
-	if out := refuses(t, with(offline(), "WEBSITE_HOSTNAME", "")); !strings.Contains(out, "TASKGATE_PUBLIC_URL is required") {
+	if out := refuses(t, with(offline(t), "WEBSITE_HOSTNAME", "")); !strings.Contains(out, "TASKGATE_PUBLIC_URL is required") {
 		t.Errorf("without an address: %s", out)
 	}
-	if out := refuses(t, offline()); !strings.Contains(out, "FUNCTIONS_CUSTOMHANDLER_PORT") && os.Getuid() != 0 {
+	if out := refuses(t, offline(t)); !strings.Contains(out, "FUNCTIONS_CUSTOMHANDLER_PORT") {
 		t.Errorf("a port that cannot be had: %s", out)
 	}
 }
 
 func TestThePlatformIsTrustedOnlyWhereItIsSeenToAuthenticate(t *testing.T) {
-	platform := with(offline(), "TASKGATE_AUTH", "platform", "TASKGATE_API_KEYS", "", "FUNCTIONS_APP_ROOT_PATH", filepath.Join(staged, "azure"))
+	platform := with(offline(t), "TASKGATE_AUTH", "platform", "TASKGATE_API_KEYS", "", "FUNCTIONS_APP_ROOT_PATH", filepath.Join(staged, "azure"))
 	for _, c := range [][]string{
 		{"TASKGATE_PLATFORM_AUTH is required"},
 		{`authLevel "anonymous"`, "TASKGATE_PLATFORM_AUTH", "function_keys"},

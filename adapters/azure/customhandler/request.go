@@ -5,7 +5,6 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"regexp"
 	"strings"
 )
 
@@ -16,12 +15,13 @@ const (
 	proxiedID   = "X-Ms-Invocation-Id"
 )
 
-var invocationForm = regexp.MustCompile(`^[0-9A-Za-z-]{1,64}$`)
+const idCharacters = "-0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
-// invocation returns the host's id of the request, or "".
+// invocation returns the host's id of the request, or "". It is a GUID, and what
+// is longer, or has other characters, a client has made up.
 func invocation(h http.Header) string {
 	for _, name := range []string{forwardedID, proxiedID} {
-		if id := h.Get(name); invocationForm.MatchString(id) {
+		if id := h.Get(name); id != "" && len(id) <= 64 && strings.Trim(id, idCharacters) == "" {
 			return id
 		}
 	}
@@ -45,16 +45,25 @@ func restore(r *http.Request) {
 	if r.Header.Get(forwardedID) == "" {
 		return
 	}
-	if agent := hostAgent.ReplaceAllString(r.UserAgent(), ""); agent != "" {
-		r.Header.Set("User-Agent", agent)
-	} else {
-		r.Header.Del("User-Agent")
-	}
+	restoreAgent(r.Header)
 	restoreCoding(r)
 }
 
-// hostAgent is what the host adds to a User-Agent when it forwards.
-var hostAgent = regexp.MustCompile(` ?Azure-Functions-Host/\S*$`)
+// restoreAgent takes off what the host adds to a User-Agent, perhaps a missing
+// one, when it forwards: one more product.
+func restoreAgent(h http.Header) {
+	agent := h.Get("User-Agent")
+	rest, last := "", agent
+	if i := strings.LastIndexByte(agent, ' '); i >= 0 {
+		rest, last = agent[:i], agent[i+1:]
+	}
+	if !strings.HasPrefix(last, "Azure-Functions-Host/") {
+		return
+	}
+	if h.Set("User-Agent", rest); rest == "" {
+		h.Del("User-Agent")
+	}
+}
 
 // withoutKey returns the query without the function key, the rest untouched.
 func withoutKey(query string) string {
