@@ -3,15 +3,19 @@ package main_test
 import (
 	"context"
 	"net/http"
+	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/Azure/azure-sdk-for-go/sdk/data/azcosmos"
 	"github.com/google/uuid"
 
 	"github.com/taskgate/taskgate/core/task"
 	"github.com/taskgate/taskgate/emulators"
+	"github.com/taskgate/taskgate/emulators/azureemu"
 	"github.com/taskgate/taskgate/emulators/functionshost"
 )
 
@@ -139,6 +143,39 @@ func TestWhatWasAwayIsFoundAgain(t *testing.T) {
 		t.Logf("%s: refused after %v, accepted %v after its return", away.name, refused.Round(time.Millisecond), time.Since(start).Round(time.Millisecond))
 		if want := task.KeyedID("alice", key); doc.ID != want {
 			t.Errorf("%s: the record is %s, want %s", away.name, doc.ID, want)
+		}
+	}
+}
+
+// TestTheQueryInTheREADMEFindsAResult: the second way to look one up.
+func TestTheQueryInTheREADMEFindsAResult(t *testing.T) {
+	readme, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	query := regexp.MustCompile(`(?m)^SELECT .* FROM c .*$`).FindString(string(readme))
+	if !strings.Contains(query, "<id>") {
+		t.Fatalf("the README has the query %q", query)
+	}
+	c := newCloud(t)
+	api, _, _ := apps(t, c)
+	doc := api.finished(api.enqueue(`{"task_name":"add","args":[1,2]}`).ID)
+	client, err := azcosmos.NewClientFromConnectionString(azureemu.CosmosConnectionString(c.cosmos.URL()), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	container, err := client.NewContainer("taskgate", "tasks")
+	if err != nil {
+		t.Fatal(err)
+	}
+	pages := container.NewQueryItemsPager(strings.ReplaceAll(query, "<id>", doc.ID), azcosmos.NewPartitionKey(), nil)
+	page, err := pages.NextPage(t.Context())
+	if err != nil || len(page.Items) != 1 {
+		t.Fatalf("%d items, %v", len(page.Items), err)
+	}
+	for _, want := range []string{`"id":"` + doc.ID + `"`, `"status":"SUCCESSFUL"`, `"return_value":"3"`, `"task_name":"add"`} {
+		if !strings.Contains(string(page.Items[0]), want) {
+			t.Errorf("%s is not in %s", want, page.Items[0])
 		}
 	}
 }

@@ -126,3 +126,50 @@ func TestTheQueuesInAzureGiveUpWhenTheWorkerExpectsIt(t *testing.T) {
 		}
 	}
 }
+
+// TestWhatInfraSetsIsWhatTheAppsRead: each setting and option by its name.
+func TestWhatInfraSetsIsWhatTheAppsRead(t *testing.T) {
+	text, err := os.ReadFile("../../infra/azure/main.tf")
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := func(in, pattern string) []string {
+		var all []string
+		for _, m := range regexp.MustCompile(`(?m)^\s+(?:`+pattern+`)\w+`).FindAllString(in, -1) {
+			all = append(all, strings.TrimSpace(m))
+		}
+		if len(all) == 0 {
+			t.Errorf("there is no %s", pattern)
+		}
+		return all
+	}
+	settings := map[string]string{}
+	for _, name := range names(block(block(string(text), "settings ="), "api ="), "TASKGATE_") {
+		settings[name] = "x"
+	}
+	tasks := map[string]any{}
+	for _, alias := range []string{"default", "topic", "storage"} {
+		in := block(block(string(text), "tasks ="), alias+" =")
+		options := map[string]any{}
+		for _, m := range regexp.MustCompile(`(?:SERVICEBUS|STORAGE_ACCOUNT)_\w+`).FindAllString(in+block(string(text), "service_bus ="), -1) {
+			if strings.HasPrefix(m, "STORAGE") == (alias == "storage") {
+				options[m] = "x"
+			}
+		}
+		tasks[alias] = map[string]any{"BACKEND": values(in, "BACKEND")[0], "OPTIONS": options}
+	}
+	inline, err := json.Marshal(tasks)
+	if err != nil {
+		t.Fatal(err)
+	}
+	settings["TASKGATE_TASKS"] = string(inline)
+	// Every value is wrong, so it does not start; every name must be known.
+	if out := refuses(t, settings); strings.Contains(out, "unknown") || strings.Contains(out, "leaves out") {
+		t.Errorf("%s\n%v", out, settings)
+	}
+	for _, name := range names(block(block(string(text), "settings ="), "worker ="), "TASKGATE_") {
+		if name != "TASKGATE_EVENTS_BASE" {
+			t.Errorf("the worker does not read %s", name)
+		}
+	}
+}
