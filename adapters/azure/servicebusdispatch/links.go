@@ -204,10 +204,12 @@ func (l *links) close(ctx context.Context) error {
 	client := l.client
 	l.closed, l.client, l.senders = true, nil, nil
 	l.mu.Unlock()
-	var err error
-	if client != nil {
-		err = client.Close(ctx)
-	}
-	l.closing.Wait()
+	_, err := bounded(ctx, func() (struct{}, error) {
+		defer l.closing.Wait()
+		if client == nil {
+			return struct{}{}, nil
+		}
+		return struct{}{}, client.Close(ctx)
+	})
 	return err
 }
