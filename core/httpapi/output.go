@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/go-json-experiment/json"
-	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/taskgate/taskgate/core/task"
 )
@@ -23,10 +22,9 @@ func writeJSON(w http.ResponseWriter, r *request, status int, media string, v an
 	return nil
 }
 
-// encode renders v. Raw values keep their own bytes, and maps are in the order
-// of their names, so that equal documents have equal ETags.
+// encode renders v, equal documents equally, so that they have equal ETags.
 func encode(v any) ([]byte, error) {
-	body, err := json.Marshal(v, jsontext.PreserveRawStrings(true), json.Deterministic(true))
+	body, err := json.Marshal(v, task.JSONOptions)
 	if err != nil {
 		return nil, &task.Error{Kind: task.Internal, Msg: "cannot encode the answer", Err: err}
 	}

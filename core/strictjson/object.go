@@ -34,7 +34,7 @@ func Object(member func(name string) Field, required ...string) Field {
 		}
 		var errs []FieldError
 		missing := slices.Clone(required)
-		d := jsontext.NewDecoder(bytes.NewReader(v))
+		d := checked(v)
 		_, err := d.ReadToken()
 		for err == nil && d.PeekKind() != '}' {
 			var token jsontext.Token
@@ -63,6 +63,12 @@ func Object(member func(name string) Field, required ...string) Field {
 	}
 }
 
+// checked decodes a value that [Check] has seen: its names need not be compared
+// again.
+func checked(v jsontext.Value) *jsontext.Decoder {
+	return jsontext.NewDecoder(bytes.NewBuffer(v), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+}
+
 // Member returns the pointer of an object's member or an array's element.
 func Member(at, name string) string {
 	return string(jsontext.Pointer(at).AppendToken(name))
@@ -79,7 +85,7 @@ func Array(element func(i int) Field) Field {
 			return broken(at, "must be an array")
 		}
 		var errs []FieldError
-		d := jsontext.NewDecoder(bytes.NewReader(v))
+		d := checked(v)
 		_, err := d.ReadToken()
 		for i := 0; err == nil && d.PeekKind() != ']'; i++ {
 			var value jsontext.Value

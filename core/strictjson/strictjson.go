@@ -25,23 +25,39 @@ func Check(data []byte) error {
 	if len(bytes.TrimSpace(data)) == 0 {
 		return errors.New("the body is empty")
 	}
-	d := jsontext.NewDecoder(bytes.NewReader(data))
-	for {
-		_, err := d.ReadToken()
-		if err != nil {
-			return explain(err)
-		}
-		if d.StackDepth() > MaxDepth {
-			return fmt.Errorf("nesting is deeper than %d at byte %d", MaxDepth, d.InputOffset())
-		}
-		if d.StackDepth() == 0 {
-			break
-		}
+	d := jsontext.NewDecoder(bytes.NewBuffer(data)) // a Buffer is read in place
+	if _, err := d.ReadValue(); err != nil {
+		return explain(err)
 	}
 	if _, err := d.ReadToken(); err != io.EOF {
 		return fmt.Errorf("there is data after the JSON text at byte %d", d.InputOffset())
 	}
+	if at := tooDeep(data); at >= 0 {
+		return fmt.Errorf("nesting is deeper than %d at byte %d", MaxDepth, at)
+	}
 	return nil
+}
+
+// tooDeep returns where a JSON text that is known to be valid nests beyond
+// MaxDepth, or -1.
+func tooDeep(data []byte) int {
+	depth, inString := 0, false
+	for i := 0; i < len(data); i++ {
+		switch c := data[i]; {
+		case inString && c == '\\':
+			i++
+		case c == '"':
+			inString = !inString
+		case inString:
+		case c == '[' || c == '{':
+			if depth++; depth > MaxDepth {
+				return i
+			}
+		case c == ']' || c == '}':
+			depth--
+		}
+	}
+	return -1
 }
 
 // explain keeps the decoder's reason and place, without its package prefix.

@@ -42,11 +42,17 @@ const (
 	AttributeEnvelope    = "taskgate" // of a plain payload only: the Envelope as JSON
 )
 
-// encode writes v as JSON with raw values byte for byte as they are, and maps
-// in the order of their names.
-func encode(v any) ([]byte, error) {
-	return json.Marshal(v, jsontext.PreserveRawStrings(true), json.Deterministic(true))
-}
+// JSONOptions are how everything is encoded: raw values byte for byte as they
+// are, and maps in the order of their names. Raw values were checked when they
+// came in, and are not checked again.
+var JSONOptions = json.JoinOptions(
+	jsontext.PreserveRawStrings(true),
+	json.Deterministic(true),
+	jsontext.AllowDuplicateNames(true),
+	jsontext.AllowInvalidUTF8(true),
+)
+
+func encode(v any) ([]byte, error) { return json.Marshal(v, JSONOptions) }
 
 // outgoing builds the message of a record, as the limits of its target ask:
 // plain or not, whole or with its arguments offloaded.
