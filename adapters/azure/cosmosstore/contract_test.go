@@ -16,6 +16,7 @@ import (
 const database, container = "taskgate", "tasks"
 
 func TestTheStoreKeepsItsContract(t *testing.T) {
+	t.Parallel()
 	e := emulators.Cosmos(t)
 	create(t, e.URL())
 	one, another := open(t, e.URL()), open(t, e.URL())

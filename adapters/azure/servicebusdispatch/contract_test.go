@@ -13,6 +13,7 @@ import (
 )
 
 func TestAQueueKeepsTheContract(t *testing.T) {
+	t.Parallel()
 	e := emulators.ServiceBus(t, oneQueue(emulators.BusQueue{RequiresDuplicateDetection: true}))
 	d, w := open(t, e.Addr(), servicebusdispatch.Options{}), newWorker(t, e.Addr()).ofQueue(t, queue)
 	dispatchtest.Run(t, func(t *testing.T) dispatchtest.Subject {
@@ -21,6 +22,7 @@ func TestAQueueKeepsTheContract(t *testing.T) {
 }
 
 func TestATopicKeepsTheContract(t *testing.T) {
+	t.Parallel()
 	e := emulators.ServiceBus(t, emulators.ServiceBusConfig{Topics: map[string]emulators.BusTopic{
 		queue: {Subscriptions: map[string]emulators.BusQueue{"workers": {}, "audit": {}}},
 	}})
@@ -38,6 +40,7 @@ func TestATopicKeepsTheContract(t *testing.T) {
 // TestASessionQueueKeepsTheContract receives as a worker of a session queue
 // does: it takes whichever session is waiting, empties it and takes the next.
 func TestASessionQueueKeepsTheContract(t *testing.T) {
+	t.Parallel()
 	e := emulators.ServiceBus(t, oneQueue(emulators.BusQueue{RequiresSession: true}))
 	d, w := open(t, e.Addr(), servicebusdispatch.Options{RequiresSession: true}), newWorker(t, e.Addr())
 	var session *azservicebus.SessionReceiver

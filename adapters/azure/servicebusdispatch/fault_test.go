@@ -30,7 +30,6 @@ const bounded = 6 * time.Second
 // that sees the emulator itself.
 func warm(t *testing.T, o emulators.BusQueue) (*faultproxy.TCP, *servicebusdispatch.Dispatcher, *worker) {
 	t.Helper()
-	t.Parallel()
 	e := emulators.ServiceBus(t, oneQueue(o))
 	p := faultproxy.NewTCP(t, e.Addr())
 	d := open(t, p.Addr(), servicebusdispatch.Options{})
@@ -41,6 +40,7 @@ func warm(t *testing.T, o emulators.BusQueue) (*faultproxy.TCP, *servicebusdispa
 }
 
 func TestAConnectionDroppedWhileIdleIsReplacedWithinTheRequest(t *testing.T) {
+	t.Parallel()
 	p, d, w := warm(t, emulators.BusQueue{})
 	var sent []string
 	for name, drop := range map[string]func(){"closed": p.Drop, "reset": p.Reset} {
@@ -63,6 +63,7 @@ func TestAConnectionDroppedWhileIdleIsReplacedWithinTheRequest(t *testing.T) {
 }
 
 func TestASilentPeerIsBoundedAndANewConnectionIsMade(t *testing.T) {
+	t.Parallel()
 	p, d, w := warm(t, emulators.BusQueue{})
 	p.Silence()
 	unavailable(t, d, outgoing(time.Time{}), bounded)
@@ -84,6 +85,7 @@ func TestASilentPeerIsBoundedAndANewConnectionIsMade(t *testing.T) {
 }
 
 func TestAPeerThatCannotBeReachedIsBoundedAndRecovers(t *testing.T) {
+	t.Parallel()
 	p, d, _ := warm(t, emulators.BusQueue{})
 	p.Refuse()
 	p.Reset()
@@ -115,6 +117,7 @@ func TestRefusalsAreUnavailableAndSayWhy(t *testing.T) {
 		"amqp:resource-limit-exceeded": "full", "com.microsoft:server-busy": "busy", "com.microsoft:entity-disabled": "disabled",
 	} {
 		t.Run(condition, func(t *testing.T) {
+			t.Parallel()
 			_, d, _ := warm(t, emulators.BusQueue{Refuse: condition})
 			if e := unavailable(t, d, outgoing(time.Time{}), 3*time.Second); !strings.Contains(e.Msg, says) {
 				t.Errorf("the answer is %q", e.Msg)
@@ -126,12 +129,14 @@ func TestRefusalsAreUnavailableAndSayWhy(t *testing.T) {
 		})
 	}
 	t.Run("a session is missing", func(t *testing.T) {
+		t.Parallel()
 		_, d, _ := warm(t, emulators.BusQueue{RequiresSession: true})
 		if e := unavailable(t, d, outgoing(time.Time{}), 3*time.Second); !strings.Contains(e.Msg, "sessions") {
 			t.Errorf("the answer is %q", e.Msg)
 		}
 	})
 	t.Run("the entity takes less than the dispatcher thinks", func(t *testing.T) {
+		t.Parallel()
 		_, d, w := warm(t, emulators.BusQueue{MaxMessageSize: 10_000})
 		large, small := outgoing(time.Time{}), outgoing(time.Time{})
 		large.Body = []byte(`"` + strings.Repeat("x", 20_000) + `"`)
@@ -262,6 +267,7 @@ func TestABrokenLinkIsReplaced(t *testing.T) {
 func TestALostAnswerIsOneMessageWithDuplicateDetection(t *testing.T) {
 	for detects, want := range map[bool]int{true: 1, false: 2} { // the SDK sends again
 		t.Run(fmt.Sprint(detects), func(t *testing.T) {
+			t.Parallel()
 			_, d, w := warm(t, emulators.BusQueue{RequiresDuplicateDetection: detects, LoseAnswers: 1})
 			m := outgoing(time.Time{})
 			if _, err := d.Dispatch(t.Context(), m); err != nil {
@@ -273,6 +279,7 @@ func TestALostAnswerIsOneMessageWithDuplicateDetection(t *testing.T) {
 }
 
 func TestA2SecondScheduleComesThenAndACancelledOneNever(t *testing.T) {
+	t.Parallel()
 	_, d, w := warm(t, emulators.BusQueue{})
 	kept, cancelled := outgoing(time.Now().Add(2*time.Second)), outgoing(time.Now().Add(2*time.Second))
 	if _, err := d.Dispatch(t.Context(), kept); err != nil {

@@ -23,6 +23,7 @@ import (
 const queue = "tasks"
 
 func TestTheDispatcherKeepsItsContract(t *testing.T) {
+	t.Parallel()
 	e := emulators.StorageQueue(t)
 	d, q := open(t, e.Addr()), worker(t, e.Addr())
 	dispatchtest.Run(t, func(t *testing.T) dispatchtest.Subject {
