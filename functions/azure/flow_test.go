@@ -21,22 +21,23 @@ import (
 
 // apps starts both apps, each under a host of its own, the worker reporting to
 // the API at the front's address.
-func apps(t *testing.T, c *cloud) (api *client, apiHost, workerHost *functionshost.Host) {
+func apps(t *testing.T, c *cloud, worker functionshost.Options) (api *client, apiHost, workerHost *functionshost.Host) {
 	t.Helper()
 	f := newFront(t)
 	apiHost = functionshost.Start(t, filepath.Join(staged, "azure"), functionshost.Options{
 		Settings: with(c.apiSettings(), "TASKGATE_PUBLIC_URL", f.url),
 	})
 	f.leadsTo(apiHost)
-	workerHost = functionshost.Start(t, filepath.Join(staged, "azure-worker"), functionshost.Options{Settings: c.workerSettings(f.url)})
+	worker.Settings = c.workerSettings(f.url)
+	workerHost = functionshost.Start(t, filepath.Join(staged, "azure-worker"), worker)
 	return newClient(t, f.url), apiHost, workerHost
 }
 
 func TestATaskGoesThroughEachTarget(t *testing.T) {
 	c := newCloud(t)
-	api, apiHost, workerHost := apps(t, c)
+	api, apiHost, workerHost := apps(t, c, functionshost.Options{})
 	t.Run("is run and looked up", func(t *testing.T) {
-		for _, backend := range []string{"default", "topic", "storage"} {
+		for _, backend := range []string{"default", "plain", "topic", "storage"} {
 			doc := api.enqueue(`{"task_name":"add","args":[12345678901234567890,1],"backend":"` + backend + `"}`)
 			if doc = api.finished(doc.ID); doc.Status != task.Successful || string(doc.ReturnValue) != "12345678901234567891" {
 				t.Errorf("%s: %s %s %v", backend, doc.Status, doc.ReturnValue, doc.Errors)
@@ -89,7 +90,7 @@ func TestATaskGoesThroughEachTarget(t *testing.T) {
 
 func TestAKilledHandlerIsReplacedAndTheTaskGoesOn(t *testing.T) {
 	c := newCloud(t)
-	api, apiHost, workerHost := apps(t, c)
+	api, apiHost, workerHost := apps(t, c, functionshost.Options{Plain: true}) // payloads as they are documented
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	id := api.enqueue(`{"task_name":"add","args":[1,2],"delay_seconds":1}`).ID
@@ -158,7 +159,7 @@ func TestTheQueryInTheREADMEFindsAResult(t *testing.T) {
 		t.Fatalf("the README has the query %q", query)
 	}
 	c := newCloud(t)
-	api, _, _ := apps(t, c)
+	api, _, _ := apps(t, c, functionshost.Options{})
 	doc := api.finished(api.enqueue(`{"task_name":"add","args":[1,2]}`).ID)
 	client, err := azcosmos.NewClientFromConnectionString(azureemu.CosmosConnectionString(c.cosmos.URL()), nil)
 	if err != nil {

@@ -122,12 +122,15 @@ func (c *cloud) queue(name string) *azqueue.QueueClient {
 	return q
 }
 
-// apiSettings are the API's: its three targets, two callers.
+// apiSettings are the API's: its three targets, one of them with plain payloads
+// too, and two callers.
 func (c *cloud) apiSettings() map[string]string {
 	bus, storage := azureemu.ServiceBusConnectionString(c.bus.Addr()), azureemu.StorageConnectionString(c.storage.Addr())
 	tasks := fmt.Sprintf(`{
 		"default": {"BACKEND": "taskgate.ServiceBusQueueBackend", "QUEUES": [%[1]q, %[2]q],
 			"OPTIONS": {"SERVICEBUS_DEFAULT_QUEUE_NAME": %[1]q, "SERVICEBUS_CONNECTION_STRING": %[4]q}},
+		"plain": {"BACKEND": "taskgate.ServiceBusQueueBackend", "QUEUES": [%[1]q],
+			"OPTIONS": {"PAYLOAD": "plain", "SERVICEBUS_CONNECTION_STRING": %[4]q}},
 		"topic": {"BACKEND": "taskgate.ServiceBusTopicBackend", "QUEUES": [%[3]q],
 			"OPTIONS": {"SERVICEBUS_DEFAULT_TOPIC_NAME": %[3]q, "SERVICEBUS_CONNECTION_STRING": %[4]q}},
 		"storage": {"BACKEND": "taskgate.StorageAccountQueueBackend", "QUEUES": [%[1]q, %[2]q],
