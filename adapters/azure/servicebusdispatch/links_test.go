@@ -1,0 +1,63 @@
+package servicebusdispatch
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"
+
+	"github.com/taskgate/taskgate/core/task"
+	"github.com/taskgate/taskgate/emulators"
+	"github.com/taskgate/taskgate/emulators/azureemu"
+)
+
+// TestALinkThatIsDeadForGoodIsReplacedWithinTheRequest closes a link as the
+// service does when an authorisation lapses: the SDK then refuses to use it, and
+// never makes another.
+func TestALinkThatIsDeadForGoodIsReplacedWithinTheRequest(t *testing.T) {
+	t.Parallel()
+	e := emulators.ServiceBus(t, emulators.ServiceBusConfig{Queues: map[string]emulators.BusQueue{"tasks": {}}})
+	d, err := New(func() (*azservicebus.Client, error) {
+		return azservicebus.NewClientFromConnectionString(azureemu.ServiceBusConnectionString(e.Addr()), ClientOptions())
+	}, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), closeTime)
+		defer cancel()
+		_ = d.Close(ctx)
+	})
+	if err := d.Prewarm(t.Context(), "tasks"); err != nil {
+		t.Fatal(err)
+	}
+	later := task.At(time.Now().Add(time.Hour))
+	for name, m := range map[string]task.Outgoing{
+		"sent":      {ID: task.NewID(), Queue: "tasks", Body: []byte(`{}`)},
+		"scheduled": {ID: task.NewID(), Queue: "tasks", Body: []byte(`{}`), Due: later},
+	} {
+		s, err := d.links.sender("tasks")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := d.Dispatch(t.Context(), m); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if now, _ := d.links.sender("tasks"); now == s {
+			t.Errorf("%s: the dead link is still there", name)
+		}
+	}
+	// One that was never any good is not tried twice within a request.
+	calls := 0
+	_, err = use(t.Context(), &d.links, "no-such-queue", func(ctx context.Context, s *azservicebus.Sender) (*azservicebus.MessageBatch, error) {
+		calls++
+		return s.NewMessageBatch(ctx, nil)
+	})
+	if task.KindOf(err) != task.Unavailable || calls != 1 {
+		t.Errorf("a missing queue: %v after %d calls", err, calls)
+	}
+}
