@@ -53,11 +53,11 @@ func TestALinkThatIsDeadForGoodIsReplacedWithinTheRequest(t *testing.T) {
 	}
 	// One that was never any good is not tried twice within a request.
 	calls := 0
-	_, err = use(t.Context(), &d.links, "no-such-queue", func(ctx context.Context, s *azservicebus.Sender) (*azservicebus.MessageBatch, error) {
+	_, err = use(t.Context(), &d.links, "another", func(context.Context, *azservicebus.Sender) (struct{}, error) {
 		calls++
-		return s.NewMessageBatch(ctx, nil)
+		return struct{}{}, &azservicebus.Error{Code: azservicebus.CodeUnauthorizedAccess}
 	})
 	if task.KindOf(err) != task.Unavailable || calls != 1 {
-		t.Errorf("a missing queue: %v after %d calls", err, calls)
+		t.Errorf("a new link that is refused: %v after %d calls", err, calls)
 	}
 }
