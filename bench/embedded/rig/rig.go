@@ -8,6 +8,7 @@ package rig
 
 import (
 	"crypto/rand"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -110,9 +111,16 @@ func newTask() Task {
 	now, id := time.Now().UnixMicro(), rand.Text()
 	return Task{
 		ID: fmt.Sprintf("%016x-%s", now, id[:16]), Due: now,
-		Record:  fmt.Appendf(nil, `{"id":%q,"args":%q}`, id, strings.Repeat("record ", 90)),
-		Message: fmt.Appendf(nil, `{"id":%q,"args":%q}`, id, strings.Repeat("message ", 50)),
+		Record:  fmt.Appendf(nil, `{"id":%q,"args":%q}`, id, random(400)),
+		Message: fmt.Appendf(nil, `{"id":%q,"args":%q}`, id, random(300)),
 	}
+}
+
+// random returns text that compresses no better than a real payload does.
+func random(bytes int) string {
+	b := make([]byte, bytes)
+	rand.Read(b)
+	return hex.EncodeToString(b)
 }
 
 // resident reads VmRSS from /proc (proc(5)).
