@@ -4,6 +4,7 @@ ARCH    ?= $(shell $(GO) env GOARCH)
 TOOL    := $(GO) tool -modfile=tools.mod
 BUILD   ?= build
 RELEASE := -trimpath -ldflags '-s -w'
+LAMBDA   = CGO_ENABLED=0 GOOS=linux GOARCH=$(ARCH) $(GO) build $(RELEASE) -tags lambda.norpc
 
 .DEFAULT_GOAL := help
 
@@ -15,6 +16,28 @@ run: local ## start taskgate on 127.0.0.1:8080, with the demo worker (needs Go a
 
 local: ## build build/taskgate, the one binary that serves, stores and queues
 	CGO_ENABLED=0 GOARCH=$(ARCH) $(GO) build $(RELEASE) -o build/taskgate ./functions/local
+
+aws: ## build build/aws/bootstrap (the API) and build/aws-worker/bootstrap, for Lambda
+	$(LAMBDA) -o $(BUILD)/aws/bootstrap ./functions/aws
+	$(LAMBDA) -o $(BUILD)/aws-worker/bootstrap ./functions/aws-worker
+
+# sam build calls these two, by the logical ids in template.yaml.
+build-Function build-ExampleWorker: ARCH = arm64
+build-Function:
+	$(LAMBDA) -o $(ARTIFACTS_DIR)/bootstrap ./functions/aws
+
+build-ExampleWorker:
+	$(LAMBDA) -o $(ARTIFACTS_DIR)/bootstrap ./functions/aws-worker
+
+sam-check: ## lint template.yaml and build it offline with the SAM CLI, from PyPI in a throw-away environment
+	./infra/aws/sam-check
+
+deploy-aws: ## sam build, sam deploy: make deploy-aws PARAMETERS="ApiKeys=… DeployExample=true" (needs the SAM CLI)
+	sam build
+	sam deploy $(if $(PARAMETERS),--parameter-overrides $(PARAMETERS))
+
+remove-aws: ## remove the stack; the table with its tasks stays, and is removed by hand
+	sam delete
 
 azure: ## stage build/azure (the API) and build/azure-worker as the func tools want them
 	rm -rf $(BUILD)/azure $(BUILD)/azure-worker
@@ -86,4 +109,4 @@ key: ## mint an API key: make key NAME=shop SCOPES=enqueue+read
 clean: ## remove what was built
 	rm -rf build
 
-.PHONY: help run local azure deploy-azure remove-azure test race check vuln emulators mutants bench soak generate fmt key clean
+.PHONY: help run local aws build-Function build-ExampleWorker sam-check deploy-aws remove-aws azure deploy-azure remove-azure test race check vuln emulators mutants bench soak generate fmt key clean
