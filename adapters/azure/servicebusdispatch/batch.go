@@ -69,7 +69,7 @@ func (d *Dispatcher) send(ctx context.Context, l lane, ms []task.Outgoing, place
 			for _, place := range places[:n] {
 				results[place].Receipt, results[place].Err = d.Dispatch(ctx, ms[place])
 			}
-		case err != nil && !task.KindOf(err).Final():
+		case err != nil && (n == 0 || !task.KindOf(err).Final()):
 			for _, place := range places { // the rest would wait for the same
 				results[place].Err = err
 			}
