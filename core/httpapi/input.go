@@ -6,7 +6,6 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -106,36 +105,55 @@ func idempotencyKey(h http.Header) (string, error) {
 	return key, nil
 }
 
-// quoted is an RFC 9651 string: only its quote and backslash are escaped.
-var quoted = regexp.MustCompile(`^"(?:[^"\\]|\\["\\])*"$`)
-
-// unquote returns the contents of an RFC 9651 string, "" for what is not one.
+// unquote returns the contents of an RFC 9651 string, in which only the quote
+// and the backslash are escaped; "" for what is not one.
 func unquote(s string) string {
-	if !quoted.MatchString(s) {
-		return ""
+	var b strings.Builder
+	for i := 1; i < len(s); i++ {
+		switch c := s[i]; {
+		case c == '"' && i == len(s)-1:
+			return b.String()
+		case c == '"':
+			return ""
+		case c == '\\':
+			if i++; i == len(s) || s[i] != '"' && s[i] != '\\' {
+				return ""
+			}
+			b.WriteByte(s[i])
+		default:
+			b.WriteByte(c)
+		}
 	}
-	return strings.NewReplacer(`\\`, `\`, `\"`, `"`).Replace(s[1 : len(s)-1])
+	return "" // not closed
 }
 
-// https://www.w3.org/TR/trace-context/#traceparent-header
-var (
-	traceparentForm = regexp.MustCompile(`^[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}(-[!-~]*)?$`)
-	tracestateForm  = regexp.MustCompile(`^[ -~]{1,512}$`)
-)
-
-// trace returns the request's trace context. One that is not valid is as good
-// as none, says the standard.
+// trace returns the request's trace context
+// (https://www.w3.org/TR/trace-context/#traceparent-header). One that is not
+// valid is as good as none, says the standard. It is read by hand: a regular
+// expression would be compiled at every cold start.
 func trace(h http.Header) (traceparent, tracestate, traceID string) {
 	traceparent = h.Get("Traceparent")
-	m := traceparentForm.FindStringSubmatch(traceparent)
-	if m == nil || strings.HasPrefix(traceparent, "ff") || strings.Trim(m[1], "0") == "" || strings.Trim(m[2], "0") == "" {
+	part := strings.SplitN(traceparent, "-", 5)
+	if len(part) < 4 || !hexadecimal(part[0], 2) || part[0] == "ff" || part[0] == "00" && len(part) > 4 ||
+		!hexadecimal(part[1], 32) || !hexadecimal(part[2], 16) || !hexadecimal(part[3], 2) || !printable(traceparent) ||
+		strings.Trim(part[1], "0") == "" || strings.Trim(part[2], "0") == "" {
 		return "", "", ""
 	}
 	tracestate = strings.Join(h.Values("Tracestate"), ",")
-	if !tracestateForm.MatchString(tracestate) {
+	if len(tracestate) > 512 || !printable(tracestate) {
 		tracestate = ""
 	}
-	return traceparent, tracestate, m[1]
+	return traceparent, tracestate, part[1]
+}
+
+// hexadecimal reports whether s is n lower-case hexadecimal digits.
+func hexadecimal(s string, n int) bool {
+	return len(s) == n && strings.Trim(s, "0123456789abcdef") == ""
+}
+
+// printable reports whether s is printable ASCII.
+func printable(s string) bool {
+	return !strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r > '~' })
 }
 
 // query returns the query's parameters, each of a known name and given once.
