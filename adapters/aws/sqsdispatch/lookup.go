@@ -1,0 +1,125 @@
+package sqsdispatch
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
+
+	"github.com/taskgate/taskgate/adapters/aws/awssdk"
+	"github.com/taskgate/taskgate/core/task"
+)
+
+// lookupTime bounds the two calls of a look-up together.
+const lookupTime = awssdk.AnswerTime
+
+// queue is what is known of one; the zero queue is one of which nothing is.
+type queue struct {
+	url           string
+	maxMessage    int64 // 0 = unknown
+	maxDeliveries int64 // 0 = unknown or unbounded
+}
+
+func (q queue) maxBytes() int64 {
+	if q.maxMessage == 0 {
+		return MaxMessageBytes
+	}
+	return q.maxMessage
+}
+
+// maxBody leaves room for the attributes. A queue so small that they would have
+// a large part of it counts them when it is sent to.
+func (q queue) maxBody() int64 { return q.maxBytes() - min(attributeRoom, q.maxBytes()/4) }
+
+// lookUp finds a queue by its name, and reads what its attributes say of its
+// limits. Where that is not permitted they are unknown.
+func (q *Queue) lookUp(ctx context.Context, name string) (queue, error) {
+	found, err := q.client.GetQueueUrl(ctx, &sqs.GetQueueUrlInput{QueueName: &name})
+	if err != nil {
+		return queue{}, err
+	}
+	out, err := q.client.GetQueueAttributes(ctx, &sqs.GetQueueAttributesInput{
+		QueueUrl:       found.QueueUrl,
+		AttributeNames: []types.QueueAttributeName{types.QueueAttributeNameMaximumMessageSize, types.QueueAttributeNameRedrivePolicy},
+	})
+	if err != nil && !awssdk.Denied(err) {
+		return queue{}, err
+	}
+	known := queue{url: aws.ToString(found.QueueUrl)}
+	if err == nil {
+		known.maxMessage = number(out.Attributes[string(types.QueueAttributeNameMaximumMessageSize)])
+		known.maxDeliveries = maxReceiveCount(out.Attributes[string(types.QueueAttributeNameRedrivePolicy)])
+	}
+	return known, nil
+}
+
+func number(text string) int64 {
+	n, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || n < 0 {
+		return 0
+	}
+	return n
+}
+
+// maxReceiveCount reads it from a redrive policy, where it is a number, or a
+// string with one.
+// https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SetQueueAttributes.html
+func maxReceiveCount(policy string) int64 {
+	var p struct{ MaxReceiveCount json.RawMessage }
+	if json.Unmarshal([]byte(policy), &p) != nil {
+		return 0
+	}
+	return number(strings.Trim(string(p.MaxReceiveCount), `"`))
+}
+
+// failed translates an error of sending; a queue that has vanished is looked up
+// again by the next request.
+func (q *Queue) failed(err error, name string) error {
+	if missing(err) {
+		q.queues.Forget(name)
+	}
+	return translate(err, name)
+}
+
+func missing(err error) bool {
+	var a *types.QueueDoesNotExist
+	var b *types.InvalidAddress // a name that no queue can have
+	return errors.As(err, &a) || errors.As(err, &b) || strings.HasSuffix(awssdk.Code(err), "NonExistentQueue")
+}
+
+// translate says what an error of the SDK means for a message to that queue.
+// https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html#API_SendMessage_Errors
+func translate(err error, name string) error {
+	if err == nil {
+		return nil
+	}
+	e := awssdk.Unavailable(err, "the queue "+name)
+	e.Err = fmt.Errorf("sqsdispatch: %s: %w", name, err)
+	var tooLong *types.BatchRequestTooLong
+	switch {
+	case missing(err):
+		e.Msg = fmt.Sprintf("there is no queue %s", name)
+	case errors.As(err, &tooLong):
+		e.Kind, e.Msg = task.MessageTooLarge, "the message is larger than the queue takes"
+	default:
+		e.Kind, e.Msg = refusal(awssdk.Code(err), e.Kind, e.Msg)
+	}
+	return e
+}
+
+// refusal says which codes are a message's own fault, whose repetition would be
+// refused again. A queue that holds less than is known of it says that the
+// message's length is an invalid parameter.
+func refusal(code string, otherwise task.Kind, msg string) (task.Kind, string) {
+	switch code {
+	case "InvalidMessageContents", "InvalidParameterValue":
+		return task.MessageRejected, "the queue does not take this message: a character, an attribute, the group or its size"
+	}
+	return otherwise, msg
+}
