@@ -1,6 +1,10 @@
 package settings
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/taskgate/taskgate/core/strictjson"
+)
 
 // ServiceBusOptions are the options of ServiceBusQueueBackend and
 // ServiceBusTopicBackend. UseConnectionString says which of the two ways to
@@ -11,6 +15,11 @@ type ServiceBusOptions struct {
 	ConnectionString    Secret // SERVICEBUS_CONNECTION_STRING
 	NamespaceFQDN       string // SERVICEBUS_NAMESPACE_FQDN: a host's name
 	CredentialLoader    string // SERVICEBUS_CREDENTIAL_LOADER, or "default"
+
+	// What the entities are set to in Azure, which the service may not ask.
+	RequiresSession bool // SERVICEBUS_REQUIRES_SESSION: groups become sessions
+	MaxDeliveries   int  // SERVICEBUS_MAX_DELIVERY_COUNT; 0 = unknown
+	MaxMessageKiB   int  // SERVICEBUS_MAX_MESSAGE_SIZE_IN_KILOBYTES; 0 = Standard's 256
 }
 
 // StorageQueueOptions are the options of StorageAccountQueueBackend, with the
@@ -20,6 +29,7 @@ type StorageQueueOptions struct {
 	ConnectionString    Secret // STORAGE_ACCOUNT_CONNECTION_STRING
 	URL                 string // STORAGE_ACCOUNT_URL: the queue service's, without a trailing slash
 	CredentialLoader    string // STORAGE_ACCOUNT_CREDENTIAL_LOADER, or "default"
+	MaxDeliveries       int    // STORAGE_ACCOUNT_QUEUE_MAX_DEQUEUE_COUNT: host.json's maxDequeueCount; 0 = unknown
 }
 
 func (o *ServiceBusOptions) fields() fields {
@@ -28,6 +38,10 @@ func (o *ServiceBusOptions) fields() fields {
 		"SERVICEBUS_CONNECTION_STRING":     secret(&o.ConnectionString),
 		"SERVICEBUS_NAMESPACE_FQDN":        text(&o.NamespaceFQDN),
 		"SERVICEBUS_CREDENTIAL_LOADER":     text(&o.CredentialLoader),
+		"SERVICEBUS_REQUIRES_SESSION":      boolean(&o.RequiresSession),
+		// https://learn.microsoft.com/azure/service-bus-messaging/service-bus-quotas
+		"SERVICEBUS_MAX_DELIVERY_COUNT":            strictjson.Nullable(strictjson.Int(&o.MaxDeliveries, 1, 2000)),
+		"SERVICEBUS_MAX_MESSAGE_SIZE_IN_KILOBYTES": strictjson.Nullable(strictjson.Int(&o.MaxMessageKiB, 256, 102400)),
 	}
 }
 
@@ -55,6 +69,8 @@ func (o *StorageQueueOptions) fields() fields {
 		"STORAGE_ACCOUNT_CONNECTION_STRING":     secret(&o.ConnectionString),
 		"STORAGE_ACCOUNT_URL":                   text(&o.URL),
 		"STORAGE_ACCOUNT_CREDENTIAL_LOADER":     text(&o.CredentialLoader),
+
+		"STORAGE_ACCOUNT_QUEUE_MAX_DEQUEUE_COUNT": strictjson.Nullable(strictjson.Int(&o.MaxDeliveries, 1, maxMaxDeliveries)),
 	}
 }
 

@@ -104,6 +104,7 @@ func TestEveryBrokenRuleIsNamed(t *testing.T) {
 		{topic + `"SERVICEBUS_USE_CONNECTION_STRING":false,"SERVICEBUS_NAMESPACE_FQDN":"ns","SERVICEBUS_CREDENTIAL_LOADER":"managed_identiy"}}`,
 			`SERVICEBUS_CREDENTIAL_LOADER` + in + loaderNames + `; did you mean managed_identity?`},
 
+		{bus + `"SERVICEBUS_CONNECTION_STRING":"Endpoint=sb://x;SharedAccessKeyName=a;SharedAccessKey=b","SERVICEBUS_MAX_DELIVERY_COUNT":0}}`, `SERVICEBUS_MAX_DELIVERY_COUNT` + in + `must be from 1 to 2000`},
 		{store + `"STORAGE_ACCOUNT_USE_CONNECTION_STRING":true}}`, `STORAGE_ACCOUNT_CONNECTION_STRING` + in + `is required unless STORAGE_ACCOUNT_USE_CONNECTION_STRING is false`},
 		{store + `"STORAGE_ACCOUNT_USE_CONNECTION_STRING":"no"}}`, `STORAGE_ACCOUNT_USE_CONNECTION_STRING` + in + `must be true or false`},
 		{store + `"STORAGE_ACCOUNT_CONNECTION_STRING":"UseDevelopmentStorage=true"}}`, badStore},

@@ -166,7 +166,12 @@ func (n *connector) serviceBus(alias string, o *settings.ServiceBusOptions, topi
 			return azservicebus.NewClient(o.NamespaceFQDN, c, servicebusdispatch.ClientOptions())
 		}
 	}
-	d, err := servicebusdispatch.New(dial, servicebusdispatch.Options{Topic: topic})
+	d, err := servicebusdispatch.New(dial, servicebusdispatch.Options{
+		Topic:           topic,
+		RequiresSession: o.RequiresSession,
+		MaxDeliveries:   int64(o.MaxDeliveries),
+		MaxMessageBytes: int64(o.MaxMessageKiB) << 10,
+	})
 	if err != nil {
 		n.failf(option, alias, err)
 		return nil
@@ -192,5 +197,5 @@ func (n *connector) storageQueue(alias string, o *settings.StorageQueueOptions) 
 		n.failf(option, alias, err)
 		return nil
 	}
-	return storagequeuedispatch.New(client, storagequeuedispatch.Options{})
+	return storagequeuedispatch.New(client, storagequeuedispatch.Options{MaxDeliveries: int64(o.MaxDeliveries)})
 }

@@ -40,7 +40,7 @@ type Options struct {
 	// https://learn.microsoft.com/azure/service-bus-messaging/message-sessions
 	RequiresSession bool
 
-	MaxMessageBytes int64            // of a body; 0 = DefaultMaxMessageBytes
+	MaxMessageBytes int64            // the entities' MaxMessageSize, of which a part is for headers; 0 = Standard's
 	MaxDeliveries   int64            // MaxDeliveryCount of the entities; 0 = unknown
 	Now             func() time.Time // nil = time.Now
 }
@@ -59,8 +59,9 @@ type Dispatcher struct {
 // setting is an error now, and again whenever a connection has fallen silent.
 func New(connect func() (*azservicebus.Client, error), o Options) (*Dispatcher, error) {
 	if o.MaxMessageBytes == 0 {
-		o.MaxMessageBytes = DefaultMaxMessageBytes
+		o.MaxMessageBytes = standardMessageBytes
 	}
+	o.MaxMessageBytes -= headerBytes // what is left for the body
 	if o.Now == nil {
 		o.Now = time.Now
 	}
