@@ -139,7 +139,7 @@ func (f *Function) schedule(ctx context.Context, m task.Outgoing, in *lambda.Inv
 // Scheduler; what Lambda has accepted stays.
 func (f *Function) Cancel(ctx context.Context, s task.Sent) error {
 	if s.Route != RouteScheduler || f.options.Scheduler == nil {
-		return nil
+		return translate(ctx.Err(), s.Queue)
 	}
 	return f.options.Scheduler.Cancel(ctx, s.ID)
 }

@@ -157,7 +157,7 @@ func (t *Topic) schedule(ctx context.Context, m task.Outgoing) error {
 // Scheduler; what was published is published.
 func (t *Topic) Cancel(ctx context.Context, s task.Sent) error {
 	if s.Route != RouteScheduler || t.options.Scheduler == nil {
-		return nil
+		return translate(ctx.Err(), s.Queue)
 	}
 	return t.options.Scheduler.Cancel(ctx, s.ID)
 }

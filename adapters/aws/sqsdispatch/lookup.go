@@ -117,7 +117,7 @@ func translate(err error, name string) error {
 // refused again. A queue that holds less than is known of it says that the
 // message's length is an invalid parameter.
 func refusal(code string, otherwise task.Kind, msg string) (task.Kind, string) {
-	switch code {
+	switch strings.TrimPrefix(code, "AWS.SimpleQueueService.") {
 	case "InvalidMessageContents", "InvalidParameterValue":
 		return task.MessageRejected, "the queue does not take this message: a character, an attribute, the group or its size"
 	}

@@ -150,7 +150,7 @@ func (q *Queue) delay(m task.Outgoing) time.Duration {
 // Scheduler; what a queue holds stays.
 func (q *Queue) Cancel(ctx context.Context, s task.Sent) error {
 	if s.Route != RouteScheduler || q.options.Scheduler == nil {
-		return nil
+		return translate(ctx.Err(), s.Queue)
 	}
 	return q.options.Scheduler.Cancel(ctx, s.ID)
 }

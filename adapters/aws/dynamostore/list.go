@@ -1,0 +1,148 @@
+package dynamostore
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+
+	"github.com/taskgate/taskgate/adapters/aws/awssdk"
+	"github.com/taskgate/taskgate/core/task"
+)
+
+// spare is how many records more than its share a shard is asked for, so that
+// a page is rarely cut short by the shard that happens to hold most of it.
+const spare = 4
+
+// A shard in which nothing matches is asked again for more, so often.
+const (
+	maxQueries = 3
+	growth     = 4
+)
+
+// List implements [task.Store]. A page asks each shard, side by side, for its
+// share of the limit and some to spare; a page is short when the newest records
+// are not spread evenly, or few of them match.
+func (t *Table) List(ctx context.Context, q task.Query) (task.Page, error) {
+	ctx, cancel := context.WithTimeout(ctx, awssdk.AnswerTime)
+	defer cancel()
+	parts := make([]part, t.shards)
+	errs := make([]error, t.shards)
+	var all sync.WaitGroup
+	for i := range parts {
+		all.Go(func() { parts[i], errs[i] = t.listShard(ctx, i, q) })
+	}
+	all.Wait()
+	if err := errors.Join(errs...); err != nil {
+		return task.Page{}, translate(err, "list", "")
+	}
+	return merge(parts, q.Limit), nil
+}
+
+// part is what a shard has of a page. Of what is after end nothing is known;
+// zero = there is nothing more.
+type part struct {
+	records []*task.Record
+	end     task.Position
+}
+
+func (t *Table) listShard(ctx context.Context, shard int, q task.Query) (p part, err error) {
+	in := t.query(shard, q, int32(min(q.Limit, q.Limit/t.shards+spare)))
+	for range maxQueries {
+		out, err := t.client.Query(ctx, in)
+		if err != nil {
+			return part{}, err
+		}
+		for _, item := range out.Items {
+			r, err := decode(item)
+			if err != nil {
+				return part{}, err
+			}
+			p.records = append(p.records, r)
+		}
+		if len(out.LastEvaluatedKey) == 0 {
+			return part{records: p.records}, nil
+		}
+		if p.end, err = parsePosition(out.LastEvaluatedKey); err != nil {
+			return part{}, err
+		}
+		if len(p.records) > 0 {
+			break
+		}
+		in.ExclusiveStartKey = out.LastEvaluatedKey
+		in.Limit = aws.Int32(*in.Limit * growth)
+	}
+	return p, nil
+}
+
+// query asks for one shard's records after a position. The limit is of the
+// records that are read, before the filter.
+// https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_Query.html
+func (t *Table) query(shard int, q task.Query, limit int32) *dynamodb.QueryInput {
+	in := &dynamodb.QueryInput{
+		TableName:                 &t.name,
+		IndexName:                 aws.String(ListingIndex),
+		KeyConditionExpression:    aws.String("#shard = :shard"),
+		ExpressionAttributeNames:  map[string]string{"#shard": shardAttribute},
+		ExpressionAttributeValues: map[string]types.AttributeValue{":shard": number(int64(shard))},
+		ScanIndexForward:          aws.Bool(false),
+		Limit:                     &limit,
+	}
+	name := func(attribute, value string) { // many of them are reserved words
+		in.ExpressionAttributeNames["#"+attribute] = attribute
+		in.ExpressionAttributeValues[":"+attribute] = &types.AttributeValueMemberS{Value: value}
+	}
+	if q.After != (task.Position{}) {
+		in.KeyConditionExpression = aws.String("#shard = :shard AND #position < :position")
+		name(positionAttribute, position(q.After))
+	}
+	var conditions []string
+	for _, filter := range []struct{ attribute, value string }{
+		{"owner", q.Owner}, {"status", q.Status}, {"queue_name", q.QueueName}, {"backend", q.Backend}, {"task_name", q.TaskName},
+	} {
+		if filter.value != "" {
+			conditions = append(conditions, "#"+filter.attribute+" = :"+filter.attribute)
+			name(filter.attribute, filter.value)
+		}
+	}
+	if len(conditions) > 0 {
+		in.FilterExpression = aws.String(strings.Join(conditions, " AND "))
+	}
+	return in
+}
+
+// merge makes one page of the shards' parts. Past the end of a part that has
+// one, nothing is known of its shard: the page ends there.
+func merge(parts []part, limit int) task.Page {
+	var all []*task.Record
+	var horizon task.Position // the newest end
+	for _, p := range parts {
+		all = append(all, p.records...)
+		if p.end != (task.Position{}) && (horizon == (task.Position{}) || newestFirst(p.end, horizon) < 0) {
+			horizon = p.end
+		}
+	}
+	slices.SortFunc(all, func(a, b *task.Record) int { return newestFirst(a.Position(), b.Position()) })
+	page := task.Page{Next: horizon}
+	for _, r := range all {
+		if horizon != (task.Position{}) && newestFirst(r.Position(), horizon) > 0 {
+			break
+		}
+		if len(page.Records) == limit {
+			page.Next = page.Records[limit-1].Position()
+			break
+		}
+		page.Records = append(page.Records, r)
+	}
+	return page
+}
+
+func newestFirst(a, b task.Position) int {
+	return cmp.Or(b.EnqueuedAt.Compare(a.EnqueuedAt.Time), cmp.Compare(b.ID, a.ID))
+}
