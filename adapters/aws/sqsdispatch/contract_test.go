@@ -74,7 +74,7 @@ const role = "arn:aws:iam::000000000000:role/scheduler"
 // newScheduler starts a double that fires at the queues of url, and its adapter.
 func newScheduler(t testing.TB, url string) (*schedulerdouble.Scheduler, *schedulerdispatch.Scheduler) {
 	t.Helper()
-	double := schedulerdouble.New(t, time.Now(), schedulerdouble.Targets{SQS: client(url)})
+	double := schedulerdouble.New(t, time.Now().Truncate(time.Second), schedulerdouble.Targets{SQS: client(url)})
 	cfg := awsemu.Config(double.URL())
 	awssdk.Bound(&cfg)
 	return double, schedulerdispatch.New(scheduler.NewFromConfig(cfg), schedulerdispatch.Options{RoleARN: role})
@@ -104,12 +104,13 @@ func createQueue(t testing.TB, url, name string, attributes map[string]string) s
 	return *out.QueueUrl
 }
 
-// receiver takes messages out of a queue, as a worker has them.
+// receiver takes messages out of a queue, as a worker has them. A call is never
+// given up: the message that it was about to return would be hidden for 30 s.
 func receiver(endpoint, queueURL string) func(context.Context) (dispatchtest.Delivery, error) {
 	c := client(endpoint)
 	return func(ctx context.Context) (dispatchtest.Delivery, error) {
 		for {
-			out, err := c.ReceiveMessage(ctx, &sqs.ReceiveMessageInput{
+			out, err := c.ReceiveMessage(context.WithoutCancel(ctx), &sqs.ReceiveMessageInput{
 				QueueUrl: &queueURL, MaxNumberOfMessages: 1, MessageAttributeNames: []string{"All"},
 				MessageSystemAttributeNames: []types.MessageSystemAttributeName{types.MessageSystemAttributeNameAll},
 			})
