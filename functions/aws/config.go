@@ -1,0 +1,40 @@
+package main
+
+import (
+	"net/url"
+
+	"github.com/taskgate/taskgate/core/settings"
+)
+
+// config is what the function is told by its environment. Where the AWS
+// services are, the SDK reads itself: AWS_REGION, AWS_ENDPOINT_URL_<SERVICE>.
+type config struct {
+	settings.Service
+	table string // the DynamoDB table
+}
+
+// readConfig reads the environment, and reports all its mistakes together.
+func readConfig(environ []string) (config, error) {
+	env := settings.NewEnv(environ)
+	c := config{
+		Service: env.Service(settings.Main{
+			Name: "functions/aws",
+			Serves: []settings.Kind{
+				settings.SQSBackend, settings.SNSTopicBackend, settings.EventBridgeSchedulerBackend, settings.LambdaAsyncInvocationBackend,
+			},
+			Auth: []settings.Auth{settings.AuthKeys, settings.AuthPlatform},
+		}),
+		table: env.Required("TASKGATE_TABLE"),
+	}
+	return c, env.Err()
+}
+
+// basePath is the path of the public URL, which a custom domain's mapping
+// leaves in front of every request's own.
+func (c config) basePath() string {
+	u, err := url.Parse(c.PublicURL) // checked by settings
+	if err != nil {
+		return ""
+	}
+	return u.Path
+}
