@@ -1,0 +1,114 @@
+package lambdadispatch_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/lambda"
+	"github.com/aws/aws-sdk-go-v2/service/scheduler"
+
+	"github.com/taskgate/taskgate/adapters/aws/awssdk"
+	"github.com/taskgate/taskgate/adapters/aws/lambdadispatch"
+	"github.com/taskgate/taskgate/adapters/aws/schedulerdispatch"
+	"github.com/taskgate/taskgate/core/dispatchtest"
+	"github.com/taskgate/taskgate/core/task"
+	"github.com/taskgate/taskgate/emulators/awsemu"
+	"github.com/taskgate/taskgate/emulators/faultproxy"
+	"github.com/taskgate/taskgate/emulators/lambdadouble"
+	"github.com/taskgate/taskgate/emulators/schedulerdouble"
+)
+
+var _ task.Dispatcher = (*lambdadispatch.Function)(nil)
+
+// client returns a client as a main makes it, of the double or of a proxy before
+// it.
+func client(url string) *lambda.Client {
+	cfg := awsemu.Config(url)
+	awssdk.Bound(&cfg)
+	return lambda.NewFromConfig(cfg)
+}
+
+// worker starts a double with the function "worker", and returns what it gets.
+func worker(t testing.TB) (url string, events chan []byte) {
+	t.Helper()
+	l := lambdadouble.New(t)
+	events = make(chan []byte, 1000)
+	l.Add("worker", func(_ context.Context, payload []byte) error {
+		events <- payload
+		return nil
+	}, 0)
+	return l.URL(), events
+}
+
+func receiver(events chan []byte) func(context.Context) (dispatchtest.Delivery, error) {
+	return func(ctx context.Context) (dispatchtest.Delivery, error) {
+		select {
+		case event := <-events:
+			return dispatchtest.Delivery{Body: event}, nil
+		case <-ctx.Done():
+			return dispatchtest.Delivery{}, ctx.Err()
+		}
+	}
+}
+
+func TestTheDispatcherKeepsItsContract(t *testing.T) {
+	url, events := worker(t)
+	d := lambdadispatch.New(client(url), lambdadispatch.Options{})
+	dispatchtest.Run(t, func(t *testing.T) dispatchtest.Subject {
+		return dispatchtest.Subject{Dispatcher: d, Queue: "worker", MissingQueue: "no-such-function", NoAttributes: true, Receive: receiver(events)}
+	})
+}
+
+func TestWithTheSchedulerItKeepsItsContract(t *testing.T) {
+	for _, name := range []string{"worker", awsemu.ARN("lambda", "function:worker")} {
+		t.Run(name, func(t *testing.T) {
+			url, events := worker(t)
+			double := schedulerdouble.New(t, time.Now(), schedulerdouble.Targets{Lambda: client(url)})
+			cfg := awsemu.Config(double.URL())
+			awssdk.Bound(&cfg)
+			s := schedulerdispatch.New(scheduler.NewFromConfig(cfg), schedulerdispatch.Options{RoleARN: "arn:aws:iam::000000000000:role/scheduler"})
+			d := lambdadispatch.New(client(url), lambdadispatch.Options{Scheduler: s, Now: double.Now})
+			dispatchtest.Run(t, func(t *testing.T) dispatchtest.Subject {
+				return dispatchtest.Subject{
+					Dispatcher: d, Queue: name, MissingQueue: "no-such-function", NoAttributes: true, Receive: receiver(events), Now: double.Now,
+					WaitUntil: func(ctx context.Context, at time.Time) error { return double.Advance(ctx, max(0, at.Sub(double.Now()))) },
+				}
+			})
+			later := task.Outgoing{ID: task.NewID(), Queue: "no-such-function", Body: []byte("{}"), Due: task.At(double.Now().Add(time.Hour))}
+			if _, err := d.Dispatch(t.Context(), later); task.KindOf(err) != task.Unavailable || !strings.Contains(err.Error(), "there is no function no-such-function") {
+				t.Errorf("a missing function, later: %v", err)
+			}
+		})
+	}
+}
+
+func TestEveryFaultIsBoundedAndOver(t *testing.T) {
+	url, _ := worker(t)
+	p := faultproxy.New(t, url)
+	d := lambdadispatch.New(client(p.URL()), lambdadispatch.Options{})
+	m := task.Outgoing{ID: task.NewID(), Queue: "worker", Body: []byte("{}")}
+	for name, f := range map[string]faultproxy.Fault{
+		"throttled": faultproxy.AWSThrottled, "unavailable": faultproxy.AWSUnavailable, "expired": faultproxy.AWSExpired, "denied": faultproxy.AWSDenied,
+		"reset": faultproxy.ResetBefore, "reset after": faultproxy.ResetAfter, "silent": faultproxy.SilentAfter,
+	} {
+		p.Always(faultproxy.Any, f)
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+		start := time.Now()
+		_, err := d.Dispatch(ctx, m)
+		cancel()
+		var e *task.Error
+		if took := time.Since(start); !errors.As(err, &e) || e.Kind != task.Unavailable || took > 3*time.Second || !strings.HasPrefix(e.Msg, "the function worker") || len(e.Msg) > 80 {
+			t.Errorf("%s: %v after %v", name, err, took)
+		}
+		if name == "throttled" && (e == nil || e.RetryAfter == 0) {
+			t.Error("throttled: no RetryAfter")
+		}
+		p.Restore()
+		if _, err := d.Dispatch(t.Context(), m); err != nil {
+			t.Errorf("%s: not recovered: %v", name, err)
+		}
+	}
+}

@@ -1,0 +1,186 @@
+package schedulerdispatch
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"net/http"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/scheduler"
+	"github.com/aws/aws-sdk-go-v2/service/scheduler/types"
+	"github.com/aws/smithy-go"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
+
+	"github.com/taskgate/taskgate/adapters/aws/awssdk"
+	"github.com/taskgate/taskgate/core/task"
+	"github.com/taskgate/taskgate/emulators/awsemu"
+	"github.com/taskgate/taskgate/emulators/faultproxy"
+	"github.com/taskgate/taskgate/emulators/schedulerdouble"
+)
+
+var update = flag.Bool("update", false, "rewrite the goldens")
+
+const (
+	role = "arn:aws:iam::123456789012:role/scheduler"
+	id   = "01a20825-0000-7000-8000-000000000000"
+)
+
+var epoch = time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)
+
+func client(url string) *scheduler.Client {
+	cfg := awsemu.Config(url)
+	awssdk.Bound(&cfg)
+	return scheduler.NewFromConfig(cfg)
+}
+
+func TestWhatIsSent(t *testing.T) {
+	s := New(client("http://127.0.0.1:1"), Options{RoleARN: role, GroupName: "tasks", DLQARN: "arn:aws:sqs:us-east-1:123456789012:dead"})
+	due := time.Date(2026, 11, 23, 11, 0, 0, 1, time.FixedZone("", 3600))
+	data, err := json.MarshalIndent(s.schedule(id, due, "sqs:sendMessage", []byte(`{"MessageBody":"<aws.scheduler.execution-id>"}`)), "", " ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if *update {
+		if err := os.WriteFile("testdata/schedule.json", data, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile("testdata/schedule.json")
+	if err != nil || string(data) != string(want) {
+		t.Errorf("got  %s\nwant %s (%v)", data, want, err)
+	}
+}
+
+func TestTimesAreWholeSecondsAndNeverEarly(t *testing.T) {
+	s := New(client("http://127.0.0.1:1"), Options{RoleARN: role})
+	for add, want := range map[time.Duration]string{
+		0: "at(2026-11-23T09:00:00)", 1: "at(2026-11-23T09:00:01)", time.Second: "at(2026-11-23T09:00:01)", time.Second + time.Microsecond: "at(2026-11-23T09:00:02)",
+	} {
+		in := s.schedule(id, epoch.Add(add), "sns:publish", nil)
+		if *in.ScheduleExpression != want || *in.ScheduleExpressionTimezone != "UTC" || in.GroupName != nil || in.Target.DeadLetterConfig != nil {
+			t.Errorf("%v: %s", add, *in.ScheduleExpression)
+		}
+	}
+}
+
+func TestTargetsAreInTheRolesPartitionAndAccount(t *testing.T) {
+	s := New(client("http://127.0.0.1:1"), Options{RoleARN: "arn:aws-cn:iam::123456789012:role/path/scheduler"})
+	if got := s.target("sqs:sendMessage"); got != "arn:aws-cn:scheduler:::aws-sdk:sqs:sendMessage" {
+		t.Error(got)
+	}
+	for name, want := range map[string]string{
+		"worker":                                "arn:aws-cn:lambda:us-east-1:123456789012:function:worker",
+		"worker:live":                           "arn:aws-cn:lambda:us-east-1:123456789012:function:worker:live",
+		"210987654321:function:worker":          "arn:aws-cn:lambda:us-east-1:210987654321:function:worker",
+		"arn:aws:lambda:eu-west-1:1:function:w": "arn:aws:lambda:eu-west-1:1:function:w",
+	} {
+		if got := s.FunctionARN(name); got != want {
+			t.Errorf("%s: %s, want %s", name, got, want)
+		}
+	}
+}
+
+func TestAScheduleOfOursIsAcceptedAgainAndCancelledOnce(t *testing.T) {
+	double := schedulerdouble.New(t, epoch, schedulerdouble.Targets{})
+	double.AddGroup("tasks")
+	s := New(client(double.URL()), Options{RoleARN: role, GroupName: "tasks"})
+	for _, input := range []string{`{"n":1}`, `{"n":1}`, `{"n":2}`} { // a rebuilt message has another token
+		if err := s.Schedule(t.Context(), id, epoch.Add(2*time.Hour), "sqs:sendMessage", []byte(input)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if all := double.Schedules(); len(all) != 1 || all[0].Name != id || all[0].ClientToken != id || all[0].GroupName != "tasks" || !all[0].Due().Equal(epoch.Add(2*time.Hour)) {
+		t.Errorf("%+v", all)
+	}
+	for range 2 {
+		if err := s.Cancel(t.Context(), id); err != nil {
+			t.Error(err)
+		}
+	}
+	if len(double.Schedules()) != 0 {
+		t.Error("it is still there")
+	}
+	err := s.Schedule(t.Context(), id, epoch.Add(time.Hour), "sqs:sendMessage", make([]byte, MaxInputBytes+1))
+	if task.KindOf(err) != task.MessageTooLarge {
+		t.Error(err)
+	}
+	missing := New(client(double.URL()), Options{RoleARN: role, GroupName: "no-such"})
+	err = missing.Schedule(t.Context(), id, epoch.Add(time.Hour), "sqs:sendMessage", []byte("{}"))
+	if task.KindOf(err) != task.Unavailable || !strings.Contains(err.Error(), "no schedule group no-such") {
+		t.Error(err)
+	}
+}
+
+func TestEveryFaultIsBoundedAndOver(t *testing.T) {
+	double := schedulerdouble.New(t, epoch, schedulerdouble.Targets{})
+	p := faultproxy.New(t, double.URL())
+	s := New(client(p.URL()), Options{RoleARN: role})
+	schedule := func(ctx context.Context) error {
+		return s.Schedule(ctx, id, epoch.Add(time.Hour), "sqs:sendMessage", []byte("{}"))
+	}
+	for name, f := range map[string]faultproxy.Fault{
+		"throttled": faultproxy.AWSThrottled, "unavailable": faultproxy.AWSUnavailable, "expired": faultproxy.AWSExpired, "denied": faultproxy.AWSDenied,
+		"reset": faultproxy.ResetBefore, "reset after": faultproxy.ResetAfter, "truncated": faultproxy.Truncated, "silent": faultproxy.SilentAfter,
+	} {
+		p.Always(faultproxy.Any, f)
+		for what, call := range map[string]func(context.Context) error{
+			"Schedule": schedule, "Cancel": func(ctx context.Context) error { return s.Cancel(ctx, id) },
+		} {
+			start := time.Now()
+			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+			err := call(ctx)
+			cancel()
+			// A repeated call may meet what the first has done: that is success.
+			applied := name == "reset after" || name == "truncated" || name == "silent"
+			if took := time.Since(start); took > 3*time.Second || task.KindOf(err) != task.Unavailable && !(applied && err == nil) {
+				t.Errorf("%s, %s: %v after %v", name, what, err, took)
+			}
+		}
+		p.Restore()
+		if err := schedule(t.Context()); err != nil {
+			t.Errorf("%s: not recovered: %v", name, err)
+		}
+	}
+	p.Next(faultproxy.Any, faultproxy.ResetAfter)
+	if err := schedule(t.Context()); err != nil || len(double.Schedules()) != 1 {
+		t.Errorf("the answer was lost once: %v, %d schedules", err, len(double.Schedules()))
+	}
+}
+
+func TestTranslate(t *testing.T) {
+	s := New(client("http://127.0.0.1:1"), Options{RoleARN: role, GroupName: "tasks"})
+	answer := func(status int, err error) error {
+		return fmt.Errorf("SECRET: %w", &smithyhttp.ResponseError{
+			Response: &smithyhttp.Response{Response: &http.Response{StatusCode: status}}, Err: err,
+		})
+	}
+	for name, c := range map[string]struct {
+		err   error
+		after time.Duration
+		says  string
+	}{
+		"group":     {answer(404, &types.ResourceNotFoundException{}), 0, "no schedule group tasks"},
+		"invalid":   {answer(400, &types.ValidationException{Message: aws.String("SECRET")}), 0, "does not accept the schedule's role"},
+		"full":      {answer(402, &types.ServiceQuotaExceededException{}), 0, "as many schedules"},
+		"throttled": {answer(429, &types.ThrottlingException{}), time.Second, "busy"},
+		"denied":    {answer(403, &smithy.GenericAPIError{Code: "AccessDeniedException"}), 0, "does not let"},
+		"internal":  {answer(500, &types.InternalServerException{}), 0, "cannot serve"},
+		"network":   {errors.New("SECRET"), 0, "cannot be reached"},
+	} {
+		err := s.translate(c.err, "create", id)
+		var e *task.Error
+		if !errors.As(err, &e) || e.Kind != task.Unavailable || e.RetryAfter != c.after || !strings.Contains(e.Msg, c.says) || strings.Contains(e.Msg, "SECRET") || !errors.Is(err, c.err) {
+			t.Errorf("%s: %#v", name, err)
+		}
+	}
+	if s.translate(nil, "create", id) != nil {
+		t.Error("nil")
+	}
+}
