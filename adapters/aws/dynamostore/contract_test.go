@@ -18,6 +18,7 @@ const table = "tasks"
 var _ task.Store = (*dynamostore.Table)(nil)
 
 func TestTheStoreKeepsItsContract(t *testing.T) {
+	t.Parallel()
 	e := emulators.DynamoDB(t)
 	one := create(t, e.URL())
 	another := dynamostore.New(client(e.URL()), table, dynamostore.Options{})

@@ -74,7 +74,9 @@ func TestWithTheSchedulerItKeepsItsContract(t *testing.T) {
 			dispatchtest.Run(t, func(t *testing.T) dispatchtest.Subject {
 				return dispatchtest.Subject{
 					Dispatcher: d, Queue: name, MissingQueue: "no-such-function", NoAttributes: true, Receive: receiver(events), Now: double.Now,
-					WaitUntil: func(ctx context.Context, at time.Time) error { return double.Advance(ctx, max(0, at.Sub(double.Now()))) },
+					WaitUntil: func(ctx context.Context, at time.Time) error {
+						return double.Advance(ctx, max(0, at.Sub(double.Now())))
+					},
 				}
 			})
 			later := task.Outgoing{ID: task.NewID(), Queue: "no-such-function", Body: []byte("{}"), Due: task.At(double.Now().Add(time.Hour))}

@@ -24,7 +24,9 @@ var batches = faultproxy.Operation("SendMessageBatch")
 // they are sent.
 func failing(mark, code string, sendersFault bool) faultproxy.Fault {
 	return func(x *faultproxy.Exchange) {
-		var request struct{ Entries []struct{ MessageBody string } }
+		var request struct {
+			Entries []struct{ MessageBody string }
+		}
 		if err := json.Unmarshal(x.Body, &request); err != nil {
 			panic(err)
 		}

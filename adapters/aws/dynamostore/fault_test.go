@@ -1,0 +1,299 @@
+package dynamostore_test
+
+import (
+	"context"
+	"errors"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+
+	"github.com/taskgate/taskgate/adapters/aws/awssdk"
+	"github.com/taskgate/taskgate/adapters/aws/dynamostore"
+	"github.com/taskgate/taskgate/core/task"
+	"github.com/taskgate/taskgate/emulators"
+	"github.com/taskgate/taskgate/emulators/faultproxy"
+)
+
+func record() *task.Record {
+	now := task.At(time.Now())
+	return &task.Record{
+		ID: task.NewID(), TaskName: "send_email", Status: task.Ready, EnqueuedAt: now, Args: "[]", Kwargs: "{}",
+		Backend: "default", QueueName: "mail", Owner: "alice", DeleteAfter: now.Plus(time.Hour),
+	}
+}
+
+var (
+	puts    = faultproxy.Operation("PutItem")
+	gets    = faultproxy.Operation("GetItem")
+	queries = faultproxy.Operation("Query")
+)
+
+func behindProxy(t *testing.T) (*emulators.Endpoint, *faultproxy.Proxy, *dynamostore.Table) {
+	t.Helper()
+	t.Parallel()
+	e := emulators.DynamoDB(t)
+	create(t, e.URL())
+	p := faultproxy.New(t, e.URL())
+	return e, p, dynamostore.New(client(p.URL()), table, dynamostore.Options{})
+}
+
+// unavailable wants that kind of error, which tells the client nothing of the
+// SDK's.
+func unavailable(t testing.TB, what string, err error) *task.Error {
+	t.Helper()
+	var e *task.Error
+	if !errors.As(err, &e) || e.Kind != task.Unavailable || !strings.HasPrefix(e.Msg, "the store") || len(e.Msg) > 80 {
+		t.Fatalf("%s: %v, want %s", what, err, task.Unavailable)
+	}
+	return e
+}
+
+func create1(ctx context.Context, s *dynamostore.Table) error {
+	_, err := s.Create(ctx, record())
+	return err
+}
+
+// recovers repeats a call until it succeeds, which must be within a second.
+func recovers(t testing.TB, s *dynamostore.Table) {
+	t.Helper()
+	start := time.Now()
+	var err error
+	for time.Since(start) < time.Second {
+		if err = create1(t.Context(), s); err == nil {
+			return
+		}
+	}
+	t.Fatalf("not recovered after %v: %v", time.Since(start), err)
+}
+
+func TestEveryFaultIsBoundedAndOver(t *testing.T) {
+	_, p, s := behindProxy(t)
+	there := record()
+	if _, err := s.Create(t.Context(), there); err != nil {
+		t.Fatal(err)
+	}
+	for name, f := range map[string]faultproxy.Fault{
+		"throttled": faultproxy.AWSThrottled, "unavailable": faultproxy.AWSUnavailable, "expired": faultproxy.AWSExpired, "denied": faultproxy.AWSDenied,
+		"reset": faultproxy.ResetBefore, "truncated": faultproxy.Truncated, "html": faultproxy.Status(502, "<html>"), "silent": faultproxy.SilentBefore,
+	} {
+		p.Always(faultproxy.Any, f)
+		for what, call := range map[string]func(context.Context) error{
+			"Create":  func(ctx context.Context) error { return create1(ctx, s) },
+			"Get":     func(ctx context.Context) error { _, err := s.Get(ctx, there.ID); return err },
+			"List":    func(ctx context.Context) error { _, err := s.List(ctx, task.Query{Limit: 10}); return err },
+			"Replace": func(ctx context.Context) error { return s.Replace(ctx, there) },
+		} {
+			patience := 2 * time.Second
+			if name == "silent" {
+				patience = 300 * time.Millisecond
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
+			start := time.Now()
+			err := call(ctx)
+			cancel()
+			if took := time.Since(start); took > 3*time.Second {
+				t.Errorf("%s, %s: the answer took %v", name, what, took)
+			}
+			if e := unavailable(t, name+", "+what, err); name == "throttled" && e.RetryAfter == 0 {
+				t.Errorf("%s, %s: no RetryAfter", name, what)
+			}
+		}
+		p.Restore()
+		recovers(t, s)
+		var err error
+		if there, err = s.Get(t.Context(), there.ID); err != nil { // an answer that was truncated hid a write
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestOneLayerRetriesOnce(t *testing.T) {
+	_, p, s := behindProxy(t)
+	p.Next(puts, faultproxy.AWSThrottled)
+	if err := create1(t.Context(), s); err != nil || p.Count(puts) != 2 {
+		t.Errorf("throttled once: %v after %d attempts", err, p.Count(puts))
+	}
+	p.Always(puts, faultproxy.AWSUnavailable)
+	unavailable(t, "Create", create1(t.Context(), s))
+	if n := p.Count(puts); n != 4 {
+		t.Errorf("%d attempts, want 2 and 2", n)
+	}
+}
+
+func TestASilentPeerIsBoundedAndOneSilentConnectionIsReplaced(t *testing.T) {
+	_, p, s := behindProxy(t)
+	p.Next(puts, faultproxy.SilentBefore)
+	if err := create1(t.Context(), s); err != nil {
+		t.Error(err)
+	}
+	p.Always(puts, faultproxy.SilentAfter)
+	start := time.Now()
+	unavailable(t, "Create", create1(t.Context(), s))
+	if took := time.Since(start); took > awssdk.AnswerTime+time.Second {
+		t.Errorf("the answer took %v", took)
+	}
+}
+
+// TestAWriteWhoseAnswerWasLostKnowsItself: the SDK repeats it, and it meets its
+// own first. Without a key nobody else can have that id.
+func TestAWriteWhoseAnswerWasLostKnowsItself(t *testing.T) {
+	_, p, s := behindProxy(t)
+	for name, f := range map[string]faultproxy.Fault{"reset": faultproxy.ResetAfter, "silent": faultproxy.SilentAfter} {
+		r := record()
+		p.Next(puts, f)
+		existing, err := s.Create(t.Context(), r)
+		if err != nil || existing != nil {
+			t.Fatalf("%s: Create: %v, %v", name, existing, err)
+		}
+		r.Status = task.Running
+		p.Next(puts, f)
+		if err := s.Replace(t.Context(), r); err != nil {
+			t.Fatalf("%s: Replace: %v", name, err)
+		}
+		got, err := s.Get(t.Context(), r.ID)
+		if err != nil || got.Status != task.Running || got.Revision != r.Revision {
+			t.Errorf("%s: stored %+v, %v, want revision %s", name, got, err, r.Revision)
+		}
+		other := record()
+		other.ID = r.ID
+		if existing, err := s.Create(t.Context(), other); err != nil || existing == nil || existing.Revision != r.Revision {
+			t.Errorf("%s: another's Create: %+v, %v", name, existing, err)
+		}
+	}
+}
+
+// TestWhatIsThereIsTakenFromTheRefusal, where the service returns it: it is as
+// consistent as a read, and spares one.
+func TestWhatIsThereIsTakenFromTheRefusal(t *testing.T) {
+	_, p, s := behindProxy(t)
+	r := record()
+	p.Next(puts, faultproxy.Status(400, `{"__type":"com.amazonaws.dynamodb.v20120810#ConditionalCheckFailedException","message":"The conditional request failed",`+
+		`"Item":{"id":{"S":"`+r.ID+`"},"task_name":{"S":"other"},"enqueued_at":{"S":"2026-11-23T10:00:00.123456Z"},"revision":{"N":"7"}}}`,
+		"Content-Type", "application/x-amz-json-1.0"))
+	existing, err := s.Create(t.Context(), r)
+	if err != nil || existing == nil || existing.TaskName != "other" || existing.Revision != "7" || p.Count(gets) != 0 {
+		t.Errorf("%+v, %v, and %d reads", existing, err, p.Count(gets))
+	}
+}
+
+func TestANearlyFullItemIsWrittenReadListedAndReplaced(t *testing.T) {
+	_, _, s := behindProxy(t)
+	r := record()
+	r.Args = `["` + strings.Repeat("x", dynamostore.MaxPayloadBytes-4) + `"]`
+	if _, err := s.Create(t.Context(), r); err != nil {
+		t.Fatal(err)
+	}
+	r.ReturnValue = `"` + strings.Repeat("y", 142<<10) + `"`
+	r.Status = task.Successful
+	if err := s.Replace(t.Context(), r); err != nil {
+		t.Fatal(err)
+	}
+	got, err := s.Get(t.Context(), r.ID)
+	if err != nil || got.Args != r.Args || got.ReturnValue != r.ReturnValue {
+		t.Errorf("Get: %v", err)
+	}
+	page, err := s.List(t.Context(), task.Query{Limit: 10})
+	if err != nil || len(page.Records) != 1 || page.Records[0].ReturnValue != r.ReturnValue {
+		t.Errorf("List: %d records, %v", len(page.Records), err)
+	}
+	r.ReturnValue += strings.Repeat(" ", 2<<10)
+	if err := s.Replace(t.Context(), r); task.KindOf(err) != task.Oversize || strings.Contains(err.(*task.Error).Msg, "ValidationException") {
+		t.Errorf("beyond 400 KB: %v", err)
+	}
+}
+
+// TestAListingsWorkIsBounded: each shard is asked three times at most, however
+// little matches, and no scan is ever made.
+func TestAListingsWorkIsBounded(t *testing.T) {
+	_, p, s := behindProxy(t)
+	var all sync.WaitGroup
+	for range 16 {
+		all.Go(func() {
+			for range 25 {
+				if err := create1(t.Context(), s); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	all.Wait()
+	for name, q := range map[string]task.Query{"everything": {Limit: 50}, "nothing": {Limit: 1, Owner: "nobody"}} {
+		before := p.Count(queries)
+		if _, err := s.List(t.Context(), q); err != nil {
+			t.Fatal(err)
+		}
+		n, most := p.Count(queries)-before, map[string]int{"everything": 16, "nothing": 48}[name]
+		if n > most || p.Count(faultproxy.Operation("Scan")) != 0 {
+			t.Errorf("%s: %d queries, want %d at most", name, n, most)
+		}
+	}
+}
+
+func TestAStoreThatIsKilledRecovers(t *testing.T) {
+	t.Parallel()
+	e := emulators.DynamoDB(t)
+	s := create(t, e.URL())
+	r := record()
+	if _, err := s.Create(t.Context(), r); err != nil {
+		t.Fatal(err)
+	}
+	e.Kill()
+	unavailable(t, "Create", create1(t.Context(), s))
+	e.Restart()
+	recovers(t, s)
+	if _, err := s.Get(t.Context(), r.ID); err != nil {
+		t.Error(err)
+	}
+	missing := dynamostore.New(client(e.URL()), "no-such-table", dynamostore.Options{})
+	if e := unavailable(t, "a missing table", create1(t.Context(), missing)); !strings.Contains(e.Msg, "missing") {
+		t.Error(e)
+	}
+}
+
+// TestTheDefinitionIsWhatIsCreated reads the table back.
+func TestTheDefinitionIsWhatIsCreated(t *testing.T) {
+	t.Parallel()
+	e := emulators.DynamoDB(t)
+	create(t, e.URL())
+	name := table
+	out, err := client(e.URL()).DescribeTable(t.Context(), &dynamodb.DescribeTableInput{TableName: &name})
+	if err != nil {
+		t.Fatal(err)
+	}
+	indexes := out.Table.GlobalSecondaryIndexes
+	if len(indexes) != 1 || *indexes[0].IndexName != dynamostore.ListingIndex || len(indexes[0].KeySchema) != 2 || len(out.Table.KeySchema) != 1 {
+		t.Errorf("%+v", out.Table)
+	}
+}
+
+func TestNoGoroutineIsLeftBehind(t *testing.T) {
+	e := emulators.DynamoDB(t)
+	create(t, e.URL())
+	p := faultproxy.New(t, e.URL())
+	s := dynamostore.New(client(p.URL()), table, dynamostore.Options{})
+	p.Next(faultproxy.Any, faultproxy.SilentBefore, faultproxy.ResetBefore, faultproxy.AWSExpired, faultproxy.SilentAfter)
+	for range 5 {
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		_ = create1(ctx, s)
+		_, _ = s.List(ctx, task.Query{Limit: 5})
+		cancel()
+	}
+	var stacks string
+	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); <-time.After(20 * time.Millisecond) {
+		buf := make([]byte, 4<<20)
+		stacks = ""
+		for _, g := range strings.Split(string(buf[:runtime.Stack(buf, true)]), "\n\n") {
+			if strings.Contains(g, "dynamostore.(") {
+				stacks += g + "\n\n"
+			}
+		}
+		if stacks == "" {
+			return
+		}
+	}
+	t.Errorf("left behind:\n%s", stacks)
+}
