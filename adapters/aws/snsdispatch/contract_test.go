@@ -47,7 +47,7 @@ func open(url string, o snsdispatch.Options) *snsdispatch.Topic {
 // published, and returns what takes messages out of the queue.
 func createTopic(t testing.TB, url, name string, topicAttributes map[string]string) func(context.Context) (dispatchtest.Delivery, error) {
 	t.Helper()
-	ctx, topics, queues := context.Background(), sns.NewFromConfig(config(url)), sqs.NewFromConfig(config(url))
+	ctx, topics, queues := context.Background(), sns.NewFromConfig(config(url)), sqs.NewFromConfig(awsemu.Config(url))
 	var queueAttributes map[string]string
 	if strings.HasSuffix(name, ".fifo") {
 		topicAttributes = map[string]string{"FifoTopic": "true"}
@@ -68,8 +68,8 @@ func createTopic(t testing.TB, url, name string, topicAttributes map[string]stri
 	if err != nil {
 		t.Fatal(err)
 	}
-	// A call is never given up: the message that it was about to return would be
-	// hidden for 30 s.
+	// A call is never given up and never repeated: the message that it was about to
+	// return would be hidden for 30 s.
 	return func(ctx context.Context) (dispatchtest.Delivery, error) {
 		for {
 			out, err := queues.ReceiveMessage(context.WithoutCancel(ctx), &sqs.ReceiveMessageInput{

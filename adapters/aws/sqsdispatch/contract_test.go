@@ -105,9 +105,10 @@ func createQueue(t testing.TB, url, name string, attributes map[string]string) s
 }
 
 // receiver takes messages out of a queue, as a worker has them. A call is never
-// given up: the message that it was about to return would be hidden for 30 s.
+// given up and never repeated: the message that it was about to return would be
+// hidden for 30 s.
 func receiver(endpoint, queueURL string) func(context.Context) (dispatchtest.Delivery, error) {
-	c := client(endpoint)
+	c := sqs.NewFromConfig(awsemu.Config(endpoint))
 	return func(ctx context.Context) (dispatchtest.Delivery, error) {
 		for {
 			out, err := c.ReceiveMessage(context.WithoutCancel(ctx), &sqs.ReceiveMessageInput{
