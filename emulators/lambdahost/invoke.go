@@ -97,7 +97,8 @@ func (h *Host) next(w http.ResponseWriter, r *http.Request) {
 func (h *Host) hand(w http.ResponseWriter, call *invocation, proc *child.Process) {
 	h.mu.Lock()
 	h.count++
-	id := fmt.Sprintf("00000000-0000-4000-8000-%012d", h.count)
+	count := h.count
+	id := fmt.Sprintf("00000000-0000-4000-8000-%012d", count)
 	call.proc = proc
 	h.inflight[id] = call
 	select {
@@ -112,7 +113,7 @@ func (h *Host) hand(w http.ResponseWriter, call *invocation, proc *child.Process
 	header.Set("Lambda-Runtime-Aws-Request-Id", id)
 	header.Set("Lambda-Runtime-Deadline-Ms", strconv.FormatInt(call.deadline.UnixMilli(), 10))
 	header.Set("Lambda-Runtime-Invoked-Function-Arn", awsemu.ARN("lambda", "function:"+h.options.Name))
-	header.Set("Lambda-Runtime-Trace-Id", fmt.Sprintf("Root=1-%08x-%024x;Parent=%016x;Sampled=0", call.deadline.Unix(), h.count, h.count))
+	header.Set("Lambda-Runtime-Trace-Id", fmt.Sprintf("Root=1-%08x-%024x;Parent=%016x;Sampled=0", call.deadline.Unix(), count, count))
 	_, _ = w.Write(call.payload)
 }
 

@@ -203,10 +203,11 @@ func TestTheMessageIsAsItIsDocumented(t *testing.T) {
 	}
 }
 
-// TestAKilledServiceGoesOn: nothing of it was in the process.
+// TestAKilledServiceGoesOn: nothing of it was in the process. While it is killed
+// nothing is under way, for the store's emulator does not survive that.
 func TestAKilledServiceGoesOn(t *testing.T) {
 	d := deploy(t)
-	id := d.enqueue(`{"task_name":"sleep","args":[1]}`).ID
+	id := d.enqueue(`{"task_name":"sleep","args":[0.1],"delay_seconds":2}`).ID
 	d.front.Restart()
 	if doc := d.finished(id); doc.Status != task.Successful {
 		t.Errorf("%s %v", doc.Status, doc.Errors)

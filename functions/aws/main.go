@@ -20,10 +20,11 @@ func main() {
 	if err != nil {
 		fail(err)
 	}
-	api, warm, err := c.api(context.Background(), log)
+	sdk, err := loadSDK(os.Environ())
 	if err != nil {
 		fail(err)
 	}
+	api, warm := c.api(sdk, log)
 	warm.do(context.Background())
 	lambda.Start(&lambdahttp.Handler{HTTP: httpapi.New(api), BasePath: c.basePath(), Log: log})
 }

@@ -1,13 +1,10 @@
 package main
 
 import (
-	"context"
-	"errors"
 	"log/slog"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	awsconfig "github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
 	"github.com/aws/aws-sdk-go-v2/service/scheduler"
@@ -28,14 +25,7 @@ import (
 
 // api wires the service and the handler over it, and says what to warm up. All
 // clients come of one configuration, and share its connections.
-func (c config) api(ctx context.Context, log *slog.Logger) (httpapi.Config, warmUp, error) {
-	sdk, err := awsconfig.LoadDefaultConfig(ctx)
-	if err != nil {
-		return httpapi.Config{}, warmUp{}, err
-	}
-	if sdk.Region == "" {
-		return httpapi.Config{}, warmUp{}, errors.New("AWS_REGION is required; Lambda sets it")
-	}
+func (c config) api(sdk aws.Config, log *slog.Logger) (httpapi.Config, warmUp) {
 	awssdk.Bound(&sdk)
 	store := dynamodb.NewFromConfig(sdk)
 	auth := httpapi.Keys(c.APIKeys)
@@ -62,7 +52,7 @@ func (c config) api(ctx context.Context, log *slog.Logger) (httpapi.Config, warm
 		PublicURL: c.PublicURL,
 		OpenAPI:   taskgate.OpenAPI(),
 		Log:       log,
-	}, warmUp{store: store, backends: backends}, nil
+	}, warmUp{store: store, backends: backends}
 }
 
 // backend wires one of TASKS, with the clients that it needs and no others.
