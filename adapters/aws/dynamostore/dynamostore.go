@@ -92,8 +92,7 @@ func (t *Table) Replace(ctx context.Context, r *task.Record) error {
 }
 
 // put writes r under a new revision on a condition, and otherwise returns what
-// is there. A write whose answer was lost is repeated by the SDK and then meets
-// itself: the revision, a random number, tells it from somebody else's.
+// is there.
 func (t *Table) put(ctx context.Context, r *task.Record, condition string, values map[string]types.AttributeValue) (won bool, there *task.Record, err error) {
 	ctx, cancel := context.WithTimeout(ctx, awssdk.AnswerTime)
 	defer cancel()
@@ -105,23 +104,29 @@ func (t *Table) put(ctx context.Context, r *task.Record, condition string, value
 		ExpressionAttributeValues:           values,
 		ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld,
 	})
+	if err != nil {
+		there, err = t.inTheWay(ctx, r.ID, err)
+		if err != nil || there == nil || there.Revision != revision {
+			return false, there, err
+		}
+		// A write whose answer was lost is repeated by the SDK and then meets
+		// itself: the revision, a random number, tells it from somebody else's.
+	}
+	r.Revision = revision
+	return true, nil, nil
+}
+
+// inTheWay returns the record for which a condition was not met, nil if it has
+// gone meanwhile, or the error if it is another.
+func (t *Table) inTheWay(ctx context.Context, id string, err error) (*task.Record, error) {
 	var failed *types.ConditionalCheckFailedException
-	switch {
-	case err == nil:
-		r.Revision = revision
-		return true, nil, nil
-	case !errors.As(err, &failed):
-		return false, nil, err
-	case len(failed.Item) > 0:
-		there, err = decode(failed.Item)
-	default: // not everything that speaks DynamoDB's language returns the item
-		there, err = t.get(ctx, r.ID)
+	if !errors.As(err, &failed) {
+		return nil, err
 	}
-	if err == nil && there != nil && there.Revision == revision {
-		r.Revision = revision
-		return true, nil, nil
+	if len(failed.Item) > 0 {
+		return decode(failed.Item)
 	}
-	return false, there, err
+	return t.get(ctx, id) // not everything that speaks DynamoDB's language returns the item
 }
 
 // get returns nil when there is no such item.
