@@ -2,6 +2,7 @@ package sqsdispatch_test
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -105,18 +106,17 @@ func createQueue(t testing.TB, url, name string, attributes map[string]string) s
 }
 
 // receiver takes messages out of a queue, as a worker has them. A call is never
-// given up and never repeated: the message that it was about to return would be
-// hidden for 30 s.
+// given up, and a message whose call broke all the same comes back in 5 s.
 func receiver(endpoint, queueURL string) func(context.Context) (dispatchtest.Delivery, error) {
 	c := sqs.NewFromConfig(awsemu.Config(endpoint))
 	return func(ctx context.Context) (dispatchtest.Delivery, error) {
 		for {
 			out, err := c.ReceiveMessage(context.WithoutCancel(ctx), &sqs.ReceiveMessageInput{
-				QueueUrl: &queueURL, MaxNumberOfMessages: 1, MessageAttributeNames: []string{"All"},
+				QueueUrl: &queueURL, MaxNumberOfMessages: 1, MessageAttributeNames: []string{"All"}, VisibilityTimeout: 5,
 				MessageSystemAttributeNames: []types.MessageSystemAttributeName{types.MessageSystemAttributeNameAll},
 			})
 			if err != nil {
-				return dispatchtest.Delivery{}, err
+				out = &sqs.ReceiveMessageOutput{}
 			}
 			for _, m := range out.Messages {
 				_, err := c.DeleteMessage(context.WithoutCancel(ctx), &sqs.DeleteMessageInput{QueueUrl: &queueURL, ReceiptHandle: m.ReceiptHandle})
@@ -129,7 +129,7 @@ func receiver(endpoint, queueURL string) func(context.Context) (dispatchtest.Del
 			select {
 			case <-time.After(10 * time.Millisecond):
 			case <-ctx.Done():
-				return dispatchtest.Delivery{}, ctx.Err()
+				return dispatchtest.Delivery{}, errors.Join(ctx.Err(), err)
 			}
 		}
 	}
