@@ -120,6 +120,14 @@ func TestATaskGoesThroughEachTarget(t *testing.T) {
 			}
 		})
 	}
+	for name, backend := range map[string]string{"its queue": "default", "the queue of its topic": "topic"} {
+		t.Run("FAILED when "+name+" gives up on it", func(t *testing.T) {
+			doc := d.enqueue(`{"task_name":"no-such-task","backend":"` + backend + `"}`)
+			if doc = d.finished(doc.ID); doc.Status != task.Failed || doc.Attempts != 5 {
+				t.Errorf("%s after %d attempts", doc.Status, doc.Attempts)
+			}
+		})
+	}
 	t.Run("with large arguments", func(t *testing.T) {
 		text := strings.Repeat("x", 250<<10)
 		for _, members := range []string{`"backend":"default"`, `"backend":"topic"`, `"backend":"function"`, `"backend":"function","delay_seconds":1`} {

@@ -104,7 +104,7 @@ func newCloud(t *testing.T) *cloud {
 	})
 	awsemu.CreateTable(t, c.dynamo, dynamostore.Definition(table))
 	c.create(deadQueue, nil)
-	redrive := map[string]string{"RedrivePolicy": fmt.Sprintf(`{"deadLetterTargetArn":%q,"maxReceiveCount":"10"}`, awsemu.ARN("sqs", deadQueue))}
+	redrive := map[string]string{"RedrivePolicy": fmt.Sprintf(`{"deadLetterTargetArn":%q,"maxReceiveCount":"5"}`, awsemu.ARN("sqs", deadQueue))}
 	for _, name := range []string{queue, otherQueue, topicQueue} {
 		c.create(name, redrive)
 	}

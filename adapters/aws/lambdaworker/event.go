@@ -1,6 +1,7 @@
 package lambdaworker
 
 import (
+	"cmp"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -43,15 +44,16 @@ type sqsAttribute struct {
 // of the SQS messages of a subscription without raw message delivery.
 // https://docs.aws.amazon.com/sns/latest/dg/sns-message-and-json-formats.html
 type notification struct {
-	Type     string                  `json:"Type"`
 	TopicARN string                  `json:"TopicArn"`
 	Message  string                  `json:"Message"`
 	Given    map[string]snsAttribute `json:"MessageAttributes"`
 }
 
+// snsAttribute is as SNS delivers it, or as a request to send has it.
 type snsAttribute struct {
-	Type  string `json:"Type"`
-	Value string `json:"Value"`
+	Type        string `json:"Type"`
+	Value       string `json:"Value"`
+	StringValue string `json:"StringValue"`
 }
 
 func (e *event) isSQS() bool { return len(e.Records) > 0 && e.Records[0].SQSSource == "aws:sqs" }
@@ -72,28 +74,43 @@ func parse(payload []byte) (*event, error) {
 var errUnknown = errors.New("lambdaworker: the event is neither of SQS (Records with eventSource aws:sqs), nor of SNS " +
 	"(Records with EventSource aws:sns), nor a task's message (with task_name), which Lambda's asynchronous invocations and schedules have")
 
-// delivery undoes what wraps a task's message: SNS's envelope, and the one that
-// Lambda puts around what it gave up on, for a failure destination.
+// wrapped is a body that is not a task's message but has one in it. Each of
+// these says of itself what it is, by members that no message has.
+type wrapped struct {
+	notification
+
+	// What Lambda gave up on, in a failure destination.
+	// https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html
+	RequestPayload jsontext.Value `json:"requestPayload"`
+	Context        struct {
+		Condition string `json:"condition"`
+	} `json:"requestContext"`
+
+	// What the Scheduler gave up on, in its dead-letter queue: the request that
+	// it was to make. That of sns:publish has a notification's TopicArn and Message.
+	// https://docs.aws.amazon.com/scheduler/latest/UserGuide/configuring-schedule-dlq.html
+	QueueURL    string `json:"QueueUrl"`
+	MessageBody string `json:"MessageBody"`
+}
+
+// delivery takes a task's message out of what wraps it.
 func (r record) delivery() worker.Delivery {
 	d := worker.Delivery{Body: []byte(r.Body), Attributes: map[string]string{}}
 	for name, a := range r.Given {
 		d.Attributes[name] = a.Value
 	}
-	var wrapped struct {
-		notification
-		// https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html
-		RequestPayload jsontext.Value `json:"requestPayload"`
-		Context        struct {
-			Condition string `json:"condition"`
-		} `json:"requestContext"`
-	}
+	var w wrapped
 	// What is not such an object is left for the worker to read, and to refuse.
-	switch err := json.Unmarshal(d.Body, &wrapped); {
+	switch err := json.Unmarshal(d.Body, &w); {
 	case err != nil:
-	case wrapped.Type == "Notification" && wrapped.TopicARN != "":
-		return wrapped.notification.delivery()
-	case wrapped.Context.Condition != "" && wrapped.RequestPayload.Kind() == '{':
-		d.Body = wrapped.RequestPayload
+	case w.TopicARN != "" && w.Message != "":
+		return w.notification.delivery()
+	case w.QueueURL != "" && w.MessageBody != "":
+		n := w.notification
+		n.Message = w.MessageBody
+		return n.delivery()
+	case w.Context.Condition != "" && w.RequestPayload.Kind() == '{':
+		d.Body = w.RequestPayload
 	}
 	return d
 }
@@ -101,7 +118,7 @@ func (r record) delivery() worker.Delivery {
 func (n notification) delivery() worker.Delivery {
 	d := worker.Delivery{Body: []byte(n.Message), Attributes: map[string]string{}}
 	for name, a := range n.Given {
-		d.Attributes[name] = a.Value
+		d.Attributes[name] = cmp.Or(a.Value, a.StringValue)
 		if a.Type != "Binary" {
 			continue
 		}

@@ -185,6 +185,11 @@ func TestEveryTriggersMessageReachesTheWorkerAsItWasSent(t *testing.T) {
 		"Lambda itself": {message, nil},
 		"a failure destination in SQS": {inSQS(`{"version":"1.0","requestContext":{"condition":"RetriesExhausted","approximateInvokeCount":3},"requestPayload":`+message+
 			`,"responseContext":{"statusCode":200}}`, `{}`), nil},
+		"the Scheduler's dead letter for a queue": {inSQS(`{"QueueUrl":"https://sqs/q","MessageBody":`+string(quoted)+
+			`,"MessageAttributes":{"task_id":{"DataType":"String","StringValue":"1"}}}`, `{"ERROR_CODE":{"stringValue":"X","dataType":"String"}}`), map[string]string{"task_id": "1"}},
+		"the Scheduler's dead letter for a topic": {inSQS(`{"TopicArn":"`+topic+`","Message":`+string(quoted)+
+			`,"MessageAttributes":{"task_id":{"DataType":"String","StringValue":"1"}}}`, `{}`), map[string]string{"task_id": "1"}},
+		"the Scheduler's dead letter for a function": {inSQS(message, `{"ERROR_CODE":{"stringValue":"X","dataType":"String"}}`), map[string]string{"ERROR_CODE": "X"}},
 	} {
 		r := &recording{}
 		if _, err := (&lambdaworker.Handler{Worker: r}).Invoke(t.Context(), []byte(c.event)); err != nil || len(r.got) != 1 {
