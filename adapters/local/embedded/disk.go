@@ -21,10 +21,13 @@ func tuned(fs vfs.FS, lock *pebble.Lock, f *failure) *pebble.Options {
 		Lock:               lock,
 		Logger:             f,
 		FormatMajorVersion: pebble.FormatTableFormatV6,
-		CacheSize:          2 << 20,
-		MemTableSize:       4 << 20,
-		MaxOpenFiles:       256,
-		DisableTableStats:  true,
+		// Of the cache pebble takes what its memtables hold, up to two of them.
+		// Without room beside them, each look for an id reads blocks from files.
+		CacheSize:             16 << 20,
+		MemTableSize:          4 << 20,
+		L0CompactionThreshold: 8, // fewer compactions of what was just flushed
+		MaxOpenFiles:          256,
+		DisableTableStats:     true,
 		EventListener: &pebble.EventListener{
 			BackgroundError: func(error) {}, // pebble tries again; a failing log is seen by the next commit
 		},
