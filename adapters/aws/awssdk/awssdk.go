@@ -33,17 +33,23 @@ func Bound(cfg *aws.Config) {
 			o.MaxBackoff = 200 * time.Millisecond
 		})
 	}
-	client, ok := cfg.HTTPClient.(*awshttp.BuildableClient)
-	if cfg.HTTPClient == nil {
-		client, ok = awshttp.NewBuildableClient(), true
+	client := NewClient()
+	switch given := cfg.HTTPClient.(type) {
+	case nil:
+	case Client:
+		client = given
+	case *awshttp.BuildableClient:
+		client.BuildableClient = given
+	default:
+		return // the main has one of its own making
 	}
-	if ok { // else the main has one of its own making
-		cfg.HTTPClient = client.
-			WithDialerOptions(func(d *net.Dialer) { d.Timeout = connectTime }).
-			WithTransportOptions(func(t *http.Transport) {
-				t.TLSHandshakeTimeout = connectTime
-				t.ResponseHeaderTimeout = attemptTime
-				t.MaxIdleConnsPerHost = 100 // a batch makes 32 calls side by side
-			})
-	}
+	client.BuildableClient = client.
+		WithReadTimeout(attemptTime).
+		WithDialerOptions(func(d *net.Dialer) { d.Timeout = connectTime }).
+		WithTransportOptions(func(t *http.Transport) {
+			t.TLSHandshakeTimeout = connectTime
+			t.ResponseHeaderTimeout = attemptTime
+			t.MaxIdleConnsPerHost = 100 // a batch makes 32 calls side by side
+		})
+	cfg.HTTPClient = client
 }

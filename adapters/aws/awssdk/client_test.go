@@ -1,0 +1,92 @@
+package awssdk_test
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+
+	"github.com/taskgate/taskgate/adapters/aws/awssdk"
+	"github.com/taskgate/taskgate/emulators/awsemu"
+)
+
+// slowWriter is a connection whose write of a request's body returns only when
+// the answer is being read, as it may on a busy processor.
+type slowWriter struct {
+	net.Conn
+	reading <-chan struct{}
+}
+
+func (c slowWriter) Write(p []byte) (int, error) {
+	n, err := c.Conn.Write(p)
+	if bytes.Contains(p, []byte("TableName")) {
+		<-c.reading
+	}
+	return n, err
+}
+
+// reader tells when the answer's body is first read.
+type reader struct {
+	io.ReadCloser
+	begin func()
+}
+
+func (r reader) Read(p []byte) (int, error) { r.begin(); return r.ReadCloser.Read(p) }
+
+// TestALargeAnswerIsReadWholeThoughTheRequestIsStillBeingWritten: the SDK's own
+// client cuts the connection here.
+func TestALargeAnswerIsReadWholeThoughTheRequestIsStillBeingWritten(t *testing.T) {
+	item := `{"Item":{"id":{"S":"` + strings.Repeat("x", 300<<10) + `"}}}`
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		w.Header().Set("Content-Type", "application/x-amz-json-1.0")
+		w.Header().Set("Content-Length", strconv.Itoa(len(item)))
+		_, _ = io.WriteString(w, item[:1])
+		_ = http.NewResponseController(w).Flush()
+		select { // long enough for a client that cuts the connection to do so
+		case <-r.Context().Done():
+		case <-time.After(200 * time.Millisecond):
+		}
+		_, _ = io.WriteString(w, item[1:])
+	}))
+	defer s.Close()
+
+	reading := make(chan struct{})
+	begin := sync.OnceFunc(func() { close(reading) })
+	client := awssdk.NewClient()
+	client.BuildableClient = client.WithTransportOptions(func(tr *http.Transport) {
+		dial := tr.DialContext
+		tr.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+			c, err := dial(ctx, network, address)
+			return slowWriter{c, reading}, err
+		}
+	})
+	cfg := awsemu.Config(s.URL)
+	cfg.HTTPClient = do(func(req *http.Request) (*http.Response, error) {
+		resp, err := client.Do(req)
+		if err == nil {
+			resp.Body = reader{resp.Body, begin}
+		}
+		return resp, err
+	})
+	out, err := dynamodb.NewFromConfig(cfg).GetItem(t.Context(), &dynamodb.GetItemInput{
+		TableName: aws.String("tasks"), Key: map[string]types.AttributeValue{"id": &types.AttributeValueMemberS{Value: "1"}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if id := out.Item["id"].(*types.AttributeValueMemberS).Value; len(id) != 300<<10 {
+		t.Errorf("%d bytes arrived", len(id))
+	}
+}
