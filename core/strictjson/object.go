@@ -156,12 +156,15 @@ func Number(to *float64, least, most float64) Field {
 		}
 		f, err := strconv.ParseFloat(string(v), 64)
 		if err != nil || f < least || f > most {
-			return broken(at, "must be from %v to %v", least, most)
+			return broken(at, "must be from %s to %s", digits(least), digits(most))
 		}
 		*to = f
 		return nil
 	}
 }
+
+// digits writes a number without an exponent.
+func digits(f float64) string { return strconv.FormatFloat(f, 'f', -1, 64) }
 
 // Int decodes a whole number from least to most; as in JSON Schema, 1.0 is one.
 func Int(to *int, least, most int) Field {

@@ -59,6 +59,14 @@ func TestPointersAreEscaped(t *testing.T) {
 	}
 }
 
+func TestRulesAreInWholeDigits(t *testing.T) {
+	var n int
+	errs := strictjson.Int(&n, -1<<31, 1<<31-1)("/priority", jsontext.Value("1e400"))
+	if len(errs) != 1 || errs[0].Detail != "must be from -2147483648 to 2147483647" {
+		t.Errorf("%+v", errs)
+	}
+}
+
 func FuzzCheck(f *testing.F) {
 	f.Add([]byte(`{"a":[1.10,"\u00e9",null,true,{"b":{}}]}`))
 	f.Add([]byte(nested(65)))
