@@ -90,6 +90,30 @@ func TestItemsOutliveTheDatabasesCrash(t *testing.T) {
 	}
 }
 
+func TestTheDatabaseOutlivesAClientKilledInTheMiddleOfARequest(t *testing.T) {
+	t.Parallel()
+	e := emulators.DynamoDB(t)
+	for name, linger := range map[string]int{"closed": -1, "reset": 0} {
+		conn, err := net.Dial("tcp", e.Addr())
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		// The server says 100 once it has begun on the request, whose body never comes whole.
+		_, _ = fmt.Fprintf(conn, "POST / HTTP/1.1\r\nHost: %s\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n{", e.Addr())
+		if line, err := bufio.NewReader(conn).ReadString('\n'); err != nil || !strings.Contains(line, " 100 ") {
+			t.Fatalf("%s: read %q, %v", name, line, err)
+		}
+		_ = conn.(*net.TCPConn).SetLinger(linger)
+		_ = conn.Close()
+
+		resp, err := http.Get(e.URL())
+		if err != nil {
+			t.Fatalf("after a client's connection was %s: %v", name, err)
+		}
+		_ = resp.Body.Close()
+	}
+}
+
 func TestStorageQueuesGoAwayAndComeBackAtTheSameAddress(t *testing.T) {
 	t.Parallel()
 	ctx, e := within(t), emulators.StorageQueue(t)
