@@ -51,14 +51,6 @@ func TestMain(m *testing.M) {
 			panic(fmt.Sprintf("go build: %v\n%s", err, out))
 		}
 	}
-	// The emulator refuses what the service takes; the dispatcher's tests repair it.
-	repair, err := filepath.Abs("../../adapters/aws/sqsdispatch/testdata/fauxqs-repair.mjs")
-	if err == nil {
-		err = os.Setenv("NODE_OPTIONS", "--import="+repair)
-	}
-	if err != nil {
-		panic(err)
-	}
 	code := m.Run()
 	_ = os.RemoveAll(dir)
 	os.Exit(code)
