@@ -51,9 +51,48 @@ func (h *Handler) batch(w http.ResponseWriter, r *request) error {
 		}
 		items[at[i]] = batchItem{Status: http.StatusAccepted, Task: &a.Task, IdempotentReplayed: a.Replayed}
 	}
+	if err := r.makeRoom(items); err != nil {
+		return err
+	}
 	return writeJSON(w, r, http.StatusOK, jsonMedia, struct {
 		Items []batchItem `json:"items"`
 	}{items})
+}
+
+// maxReplays bounds a batch's answer where tasks from before are in it, which
+// have results by now. All that is new is little more than the request, which a
+// front door that carried it can carry back.
+const maxReplays = 4 << 20
+
+// makeRoom answers those replayed tasks that the answer has no room for with a
+// problem: to repeat them is safe, and in a smaller batch they fit. A front door
+// would drop the whole answer, and what it says of tasks that were accepted.
+func (r *request) makeRoom(items []batchItem) error {
+	replayed := func(item batchItem) bool { return item.IdempotentReplayed }
+	if !slices.ContainsFunc(items, replayed) {
+		return nil
+	}
+	room := maxReplays
+	for _, old := range []bool{false, true} { // the new ones first
+		for i, item := range items {
+			if replayed(item) != old {
+				continue
+			}
+			body, err := encode(item)
+			if err != nil {
+				return err
+			}
+			if old && len(body) > room {
+				items[i] = r.problemItem(i, &task.Error{
+					Kind: task.Unavailable, TaskID: item.Task.ID,
+					Msg: "the task was accepted before, and this answer has no room for it: repeat it in a smaller batch, or read it",
+				})
+				continue
+			}
+			room -= len(body)
+		}
+	}
+	return nil
 }
 
 // parseBatch returns a batch's tasks, not looked at yet.
@@ -86,7 +125,7 @@ func (r *request) problemItem(i int, err error) batchItem {
 	for j := range known.Fields {
 		known.Fields[j].Pointer = "/tasks/" + strconv.Itoa(i) + known.Fields[j].Pointer
 	}
-	p := problemOf(&known)
+	p := problemOf(&known, maxItemErrors)
 	if p.Status >= 500 && r.itemErr == nil {
 		r.itemErr = err
 	}

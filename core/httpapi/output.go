@@ -46,7 +46,7 @@ func writeBody(w http.ResponseWriter, r *request, status int, media string, body
 // problem answers with an error.
 func (h *Handler) problem(w http.ResponseWriter, r *request, e endpoint, err error) {
 	known := asError(err)
-	p := problemOf(known)
+	p := problemOf(known, maxErrors)
 	if e.worker {
 		acknowledge := known.Kind.Acknowledge()
 		p.Acknowledge = &acknowledge

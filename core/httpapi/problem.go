@@ -1,9 +1,12 @@
 package httpapi
 
 import (
+	"fmt"
 	"math"
 	"net/http"
+	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/taskgate/taskgate/core/strictjson"
 	"github.com/taskgate/taskgate/core/task"
@@ -73,8 +76,19 @@ var meanings = map[task.Kind]meaning{
 // defaultRetry is what a 503 that knows no better asks the client to wait, in seconds.
 const defaultRetry = 1
 
-// problemOf renders an error. Its cause stays inside.
-func problemOf(e *task.Error) Problem {
+// What a problem repeats of a request is bounded: a body may be nothing but
+// mistakes, each longer in the answer, and a front door that cannot carry an
+// answer hides it. An item of a batch has less, so that a hundred of them fit
+// beside tasks that were accepted.
+const (
+	maxErrors     = 64 << 10 // bytes of a problem's errors
+	maxItemErrors = 4 << 10
+	maxDetail     = 1 << 10
+)
+
+// problemOf renders an error, with so many bytes of its fields. Its cause stays
+// inside.
+func problemOf(e *task.Error, most int) Problem {
 	m, known := meanings[e.Kind]
 	if !known {
 		e = &task.Error{Kind: task.Internal, TaskID: e.TaskID}
@@ -84,10 +98,25 @@ func problemOf(e *task.Error) Problem {
 	if detail == "" {
 		detail = m.title
 	}
+	if len(detail) > maxDetail {
+		detail = strings.ToValidUTF8(detail[:maxDetail], "") + " …"
+	}
 	return Problem{
 		Type: ProblemType + string(e.Kind), Title: m.title, Status: m.status, Detail: detail,
-		Code: e.Kind, Errors: e.Fields, TaskID: e.TaskID,
+		Code: e.Kind, Errors: first(e.Fields, most), TaskID: e.TaskID,
 	}
+}
+
+// first returns the errors that fit into so many bytes, and how many do not.
+func first(all []strictjson.FieldError, most int) []strictjson.FieldError {
+	for i, e := range all {
+		most -= len(`{"pointer":"","detail":""},`) + len(e.Pointer) + len(e.Detail)
+		if most < 0 {
+			more := strictjson.FieldError{Detail: fmt.Sprintf("has %d more errors, for which there is no room here", len(all)-i)}
+			return append(slices.Clone(all[:i]), more)
+		}
+	}
+	return all
 }
 
 // retryAfter returns the Retry-After of an error in whole seconds, or "".

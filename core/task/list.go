@@ -9,10 +9,13 @@ import (
 	"github.com/go-json-experiment/json"
 )
 
-// The limit of a listing's page.
+// The limits of a listing's page. The bytes are those of its items together, as
+// JSON: a front door may carry little more (Lambda 6 MB, escapes included). A
+// page has one item however large that is.
 const (
 	DefaultListLimit = 50
 	MaxListLimit     = 100
+	MaxListBytes     = 4 << 20
 )
 
 // Filter selects tasks of a listing. An empty string matches any value.
@@ -31,8 +34,8 @@ type Listing struct {
 const maxListPages = 10
 
 // List returns the caller's tasks that match the filter, newest first, at most
-// limit of them; a page may be short and still have a NextCursor. InvalidCursor
-// when the cursor is not one of this filter's.
+// limit of them and of MaxListBytes; a page may be short and still have a
+// NextCursor. InvalidCursor when the cursor is not one of this filter's.
 func (s *Service) List(ctx context.Context, call Call, f Filter, limit int, cursor string) (Listing, error) {
 	q := Query{
 		Status: f.Status, QueueName: f.QueueName, Backend: f.Backend, TaskName: f.TaskName,
@@ -51,15 +54,26 @@ func (s *Service) List(ctx context.Context, call Call, f Filter, limit int, curs
 		}
 	}
 	listing := Listing{Items: []Document{}}
+	size, last := 0, Position{}
 	for range maxListPages {
 		page, err := s.Store.List(ctx, q)
 		if err != nil {
 			return Listing{}, err
 		}
 		for _, r := range page.Records {
-			if doc, ok := s.listed(ctx, r, f); ok {
-				listing.Items = append(listing.Items, doc)
+			doc, ok := s.listed(ctx, r, f)
+			if !ok {
+				continue
 			}
+			body, err := encode(doc)
+			if err != nil {
+				return Listing{}, &Error{Kind: Internal, Msg: "cannot encode a task", Err: err}
+			}
+			if size += len(body); size > MaxListBytes && len(listing.Items) > 0 {
+				listing.NextCursor = newCursor(last, f)
+				return listing, nil
+			}
+			listing.Items, last = append(listing.Items, doc), r.Position()
 		}
 		q.After, q.Limit = page.Next, limit-len(listing.Items)
 		if q.After == (Position{}) || q.Limit == 0 {

@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/taskgate/taskgate/core/task"
@@ -179,6 +180,59 @@ func TestWalkingAListingVisitsEachTaskOnceNewestFirst(t *testing.T) {
 	for _, bad := range []string{"x", "e30", "!!!"} {
 		_, err = r.List(t.Context(), call, task.Filter{}, 5, bad)
 		wantKind(t, err, task.InvalidCursor)
+	}
+}
+
+func TestAPageOfLargeTasksIsCutWhereAFrontDoorStillCarriesIt(t *testing.T) {
+	r := newRig(t)
+	var want []string
+	for i := range 12 { // eight have 1 MiB, and each third is small
+		args := `["` + strings.Repeat(`\"`, (1<<19-1000)*min(1, i%3)) + `"]`
+		want = append(want, r.enqueue(t, `{"task_name":"t","args":`+args+`}`).ID)
+		r.advance(time.Millisecond)
+	}
+	slices.Reverse(want)
+	var got []string
+	pages, cursor := 0, ""
+	for {
+		l, err := r.List(t.Context(), call, task.Filter{}, 100, cursor)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := json.Marshal(l.Items, task.JSONOptions)
+		if err != nil || len(body) > task.MaxListBytes+200 || len(l.Items) == 0 {
+			t.Fatalf("page %d has %d items with %d bytes, %v", pages, len(l.Items), len(body), err)
+		}
+		for _, doc := range l.Items {
+			got = append(got, doc.ID)
+		}
+		pages++
+		if cursor = l.NextCursor; cursor == "" {
+			break
+		}
+	}
+	if !slices.Equal(got, want) || pages != 2 {
+		t.Errorf("%d pages: walked %v, want %v", pages, got, want)
+	}
+}
+
+func TestATaskLargerThanAPageIsAPageOfItsOwn(t *testing.T) {
+	r := newRig(t)
+	var want []string
+	for range 3 {
+		id := r.enqueue(t, sendEmail).ID
+		r.must(t, id, started("d"))
+		r.must(t, id, succeeded(1, `"`+strings.Repeat("x", task.MaxListBytes)+`"`))
+		want = append([]string{id}, want...)
+		r.advance(time.Millisecond)
+	}
+	cursor := ""
+	for i, id := range want {
+		l, err := r.List(t.Context(), call, task.Filter{}, 100, cursor)
+		if err != nil || len(l.Items) != 1 || l.Items[0].ID != id || (l.NextCursor == "") != (i == len(want)-1) {
+			t.Fatalf("page %d: %d items, cursor %q, %v", i, len(l.Items), l.NextCursor, err)
+		}
+		cursor = l.NextCursor
 	}
 }
 
