@@ -33,10 +33,18 @@ func tuned(fs vfs.FS, lock *pebble.Lock, f *failure) *pebble.Options {
 		},
 	}
 	o.Experimental.FileCacheShards = 1
+	o.Experimental.SpanPolicyFunc = tablePerKind
 	for i := range o.Levels {
 		o.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
 	}
 	return o
+}
+
+// tablePerKind ends a table where the next kind of key begins. Most kinds grow at
+// their end, so that their tables do not overlap: they are looked into for what
+// they have alone, and compactions leave them as they are.
+func tablePerKind(key []byte) (policy pebble.SpanPolicy, end []byte, err error) {
+	return pebble.SpanPolicy{}, []byte{key[0] + 1}, nil
 }
 
 // makeDir makes the data directory for its owner alone: it holds payloads. The
