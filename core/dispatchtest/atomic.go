@@ -39,9 +39,18 @@ func (s Subject) record(m task.Outgoing) *task.Record {
 	}
 }
 
+// tryCreateAndDispatch does so for one entry.
+func tryCreateAndDispatch(ctx context.Context, a task.AtomicDispatcher, r *task.Record, m task.Outgoing) (existing *task.Record, receipt task.Receipt, err error) {
+	results := a.CreateAndDispatch(ctx, []task.Entry{{Record: r, Message: m}})
+	if len(results) != 1 {
+		return nil, task.Receipt{}, fmt.Errorf("CreateAndDispatch of one entry has %d results", len(results))
+	}
+	return results[0].Existing, results[0].Receipt, results[0].Err
+}
+
 // createAndDispatch does so for a record that must be new.
 func createAndDispatch(ctx context.Context, a task.AtomicDispatcher, r *task.Record, m task.Outgoing) (task.Receipt, error) {
-	existing, receipt, err := a.CreateAndDispatch(ctx, r, m)
+	existing, receipt, err := tryCreateAndDispatch(ctx, a, r, m)
 	if err != nil {
 		return receipt, fmt.Errorf("CreateAndDispatch: %w", err)
 	}
@@ -103,7 +112,7 @@ func atomicCreatesOnce(ctx context.Context, s Subject) error {
 	}
 	second := s.record(m)
 	second.TaskName = "another"
-	existing, _, err := a.CreateAndDispatch(ctx, second, m)
+	existing, _, err := tryCreateAndDispatch(ctx, a, second, m)
 	if err != nil {
 		return fmt.Errorf("CreateAndDispatch of an id that is there: %w", err)
 	}
@@ -141,7 +150,7 @@ func atomicRefusedMessage(ctx context.Context, s Subject) error {
 		return inapplicable("the target refuses nothing")
 	}
 	for _, m := range bad {
-		_, _, err := a.CreateAndDispatch(ctx, s.record(m), m)
+		_, _, err := tryCreateAndDispatch(ctx, a, s.record(m), m)
 		if k := task.KindOf(err); k != task.Unavailable && !k.Final() {
 			return fmt.Errorf("CreateAndDispatch of a message that is refused: %v", err)
 		}
@@ -163,7 +172,7 @@ func atomicOversizeRecord(ctx context.Context, s Subject) error {
 	m := s.message(ctx, 0)
 	r := s.record(m)
 	r.Args = `["` + strings.Repeat("x", s.OversizeBytes) + `"]`
-	if _, _, err := a.CreateAndDispatch(ctx, r, m); task.KindOf(err) != task.Oversize {
+	if _, _, err := tryCreateAndDispatch(ctx, a, r, m); task.KindOf(err) != task.Oversize {
 		return fmt.Errorf("CreateAndDispatch of a too large record: want %s, got %v", task.Oversize, err)
 	}
 	if err := s.notStored(ctx, m.ID); err != nil {
@@ -189,7 +198,7 @@ func atomicOneWins(ctx context.Context, s Subject) error {
 		ms[i].Body = body(first.ID, fmt.Sprintf(`"args":[%d],"kwargs":{}`, i))
 		all.Go(func() {
 			<-start
-			found[i], _, failed[i] = a.CreateAndDispatch(ctx, s.record(ms[i]), ms[i])
+			found[i], _, failed[i] = tryCreateAndDispatch(ctx, a, s.record(ms[i]), ms[i])
 		})
 	}
 	close(start)
@@ -231,7 +240,7 @@ func atomicHonoursContext(ctx context.Context, s Subject) error {
 	defer cancel()
 	for name, request := range over {
 		m := s.message(ctx, 0)
-		_, _, err := a.CreateAndDispatch(request, s.record(m), m)
+		_, _, err := tryCreateAndDispatch(request, a, s.record(m), m)
 		if err := unavailable("CreateAndDispatch for "+name, err); err != nil {
 			return err
 		}

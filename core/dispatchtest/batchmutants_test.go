@@ -172,92 +172,110 @@ func TestMutantsOfBatchesAreCaught(t *testing.T) {
 	})
 }
 
+// alone is a defect of CreateAndDispatch with a single entry.
+func alone(b *broken, f func(context.Context, *task.Record, task.Outgoing) (*task.Record, task.Receipt, error)) func(context.Context, []task.Entry) []task.EntryResult {
+	return func(ctx context.Context, entries []task.Entry) []task.EntryResult {
+		if len(entries) != 1 {
+			return b.real.CreateAndDispatch(ctx, entries)
+		}
+		results := make([]task.EntryResult, 1)
+		results[0].Existing, results[0].Receipt, results[0].Err = f(ctx, entries[0].Record, entries[0].Message)
+		return results
+	}
+}
+
+// one is a CreateAndDispatch of one entry.
+func one(ctx context.Context, a task.AtomicDispatcher, r *task.Record, m task.Outgoing) (*task.Record, task.Receipt, error) {
+	result := a.CreateAndDispatch(ctx, []task.Entry{{Record: r, Message: m}})[0]
+	return result.Existing, result.Receipt, result.Err
+}
+
 func TestMutantsOfAtomicsAreCaught(t *testing.T) {
 	catch(t, bounded(true), []mutant{
 		{"the record is committed first", func(b *broken) {
-			b.atomic = func(ctx context.Context, r *task.Record, m task.Outgoing) (*task.Record, task.Receipt, error) {
+			b.atomic = alone(b, func(ctx context.Context, r *task.Record, m task.Outgoing) (*task.Record, task.Receipt, error) {
 				existing, err := b.Store.Create(ctx, r)
 				if existing != nil || err != nil {
 					return existing, task.Receipt{}, err
 				}
 				receipt, err := b.real.Dispatch(ctx, m)
 				return nil, receipt, err
-			}
+			})
 		}, []string{atomicRefusedMessage}},
 		{"the message is committed first", func(b *broken) {
-			b.atomic = func(ctx context.Context, r *task.Record, m task.Outgoing) (*task.Record, task.Receipt, error) {
+			b.atomic = alone(b, func(ctx context.Context, r *task.Record, m task.Outgoing) (*task.Record, task.Receipt, error) {
 				receipt, err := b.real.Dispatch(ctx, m)
 				if err != nil {
 					return nil, task.Receipt{}, err
 				}
 				existing, err := b.Store.Create(ctx, r)
 				return existing, receipt, err
-			}
+			})
 		}, []string{atomicCreatesOnce, atomicOversizeRecord, atomicOneWins}},
 		{"a request that ends leaves the record alone", func(b *broken) {
-			b.atomic = func(ctx context.Context, r *task.Record, m task.Outgoing) (*task.Record, task.Receipt, error) {
+			b.atomic = alone(b, func(ctx context.Context, r *task.Record, m task.Outgoing) (*task.Record, task.Receipt, error) {
 				if ctx.Err() != nil {
 					_, _ = b.Store.Create(context.WithoutCancel(ctx), r)
 				}
-				return b.real.CreateAndDispatch(ctx, r, m)
-			}
+				return one(ctx, b.real, r, m)
+			})
 		}, []string{atomicHonoursContext}},
 		{"a request that ends leaves the message alone", func(b *broken) {
-			b.atomic = func(ctx context.Context, r *task.Record, m task.Outgoing) (*task.Record, task.Receipt, error) {
+			b.atomic = alone(b, func(ctx context.Context, r *task.Record, m task.Outgoing) (*task.Record, task.Receipt, error) {
 				if ctx.Err() != nil {
 					_, _ = b.real.Dispatch(context.WithoutCancel(ctx), m)
 				}
-				return b.real.CreateAndDispatch(ctx, r, m)
-			}
+				return one(ctx, b.real, r, m)
+			})
 		}, []string{atomicHonoursContext}},
 		{"the context is swallowed", func(b *broken) {
-			b.atomic = func(ctx context.Context, r *task.Record, m task.Outgoing) (*task.Record, task.Receipt, error) {
-				return b.real.CreateAndDispatch(context.WithoutCancel(ctx), r, m)
-			}
+			b.atomic = alone(b, func(ctx context.Context, r *task.Record, m task.Outgoing) (*task.Record, task.Receipt, error) {
+				return one(context.WithoutCancel(ctx), b.real, r, m)
+			})
 		}, []string{atomicHonoursContext}},
 		{"the record has no revision", func(b *broken) {
-			b.atomic = func(ctx context.Context, r *task.Record, m task.Outgoing) (*task.Record, task.Receipt, error) {
+			b.atomic = alone(b, func(ctx context.Context, r *task.Record, m task.Outgoing) (*task.Record, task.Receipt, error) {
 				own := *r
-				return b.real.CreateAndDispatch(ctx, &own, m)
-			}
+				return one(ctx, b.real, &own, m)
+			})
 		}, []string{atomicDoesBoth}},
 		{"the record that is there is not returned", func(b *broken) {
-			b.atomic = func(ctx context.Context, r *task.Record, m task.Outgoing) (*task.Record, task.Receipt, error) {
-				_, receipt, err := b.real.CreateAndDispatch(ctx, r, m)
+			b.atomic = alone(b, func(ctx context.Context, r *task.Record, m task.Outgoing) (*task.Record, task.Receipt, error) {
+				_, receipt, err := one(ctx, b.real, r, m)
 				return nil, receipt, err
-			}
+			})
 		}, []string{atomicCreatesOnce, atomicOneWins}},
 		{"the record that is there is replaced", func(b *broken) {
-			b.atomic = func(ctx context.Context, r *task.Record, m task.Outgoing) (*task.Record, task.Receipt, error) {
-				existing, receipt, err := b.real.CreateAndDispatch(ctx, r, m)
+			b.atomic = alone(b, func(ctx context.Context, r *task.Record, m task.Outgoing) (*task.Record, task.Receipt, error) {
+				existing, receipt, err := one(ctx, b.real, r, m)
 				if existing != nil {
 					own := *r
 					own.Revision = existing.Revision
 					_ = b.Store.Replace(ctx, &own)
 				}
 				return existing, receipt, err
-			}
+			})
 		}, []string{atomicCreatesOnce}},
 		{"no message is sent", func(b *broken) {
-			b.atomic = func(ctx context.Context, r *task.Record, m task.Outgoing) (*task.Record, task.Receipt, error) {
+			b.atomic = alone(b, func(ctx context.Context, r *task.Record, m task.Outgoing) (*task.Record, task.Receipt, error) {
 				if err := b.answer(m); err != nil {
 					return nil, task.Receipt{}, err
 				}
 				existing, err := b.Store.Create(ctx, r)
 				return existing, task.Receipt{}, err
-			}
+			})
 		}, []string{atomicDoesBoth, atomicOneWins, atomicCancels}},
 		{"the delay is dropped", func(b *broken) {
-			b.atomic = func(ctx context.Context, r *task.Record, m task.Outgoing) (*task.Record, task.Receipt, error) {
+			b.atomic = alone(b, func(ctx context.Context, r *task.Record, m task.Outgoing) (*task.Record, task.Receipt, error) {
 				m.Due = task.Time{}
-				return b.real.CreateAndDispatch(ctx, r, m)
-			}
+				return one(ctx, b.real, r, m)
+			})
 		}, []string{atomicCancels}},
 		{"the attributes are dropped", func(b *broken) {
-			b.atomic = func(ctx context.Context, r *task.Record, m task.Outgoing) (*task.Record, task.Receipt, error) {
+			b.atomic = alone(b, func(ctx context.Context, r *task.Record, m task.Outgoing) (*task.Record, task.Receipt, error) {
 				m.Attributes = nil
-				return b.real.CreateAndDispatch(ctx, r, m)
-			}
+				return one(ctx, b.real, r, m)
+			})
 		}, []string{atomicDoesBoth, atomicOneWins}},
 	})
 }

@@ -56,7 +56,7 @@ type broken struct {
 	dispatch func(context.Context, task.Outgoing) (task.Receipt, error)
 	batch    func(context.Context, []task.Outgoing) []task.DispatchResult
 	cancel   func(context.Context, task.Sent) error
-	atomic   func(context.Context, *task.Record, task.Outgoing) (*task.Record, task.Receipt, error)
+	atomic   func(context.Context, []task.Entry) []task.EntryResult
 }
 
 func (b *broken) Limits(ctx context.Context, queue string, delay time.Duration) task.Limits {
@@ -87,11 +87,11 @@ func (b *broken) Cancel(ctx context.Context, s task.Sent) error {
 	return b.real.Cancel(ctx, s)
 }
 
-func (b *broken) CreateAndDispatch(ctx context.Context, r *task.Record, m task.Outgoing) (*task.Record, task.Receipt, error) {
+func (b *broken) CreateAndDispatch(ctx context.Context, entries []task.Entry) []task.EntryResult {
 	if b.atomic != nil {
-		return b.atomic(ctx, r, m)
+		return b.atomic(ctx, entries)
 	}
-	return b.real.CreateAndDispatch(ctx, r, m)
+	return b.real.CreateAndDispatch(ctx, entries)
 }
 
 // mutant is a dispatcher with one defect, and the cases that catch it.

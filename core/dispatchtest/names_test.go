@@ -38,4 +38,9 @@ const (
 	atomicOneWins        = "of 32 concurrent create-and-dispatch one wins and only its message arrives"
 	atomicHonoursContext = "create-and-dispatch of a request that has ended is Unavailable and does both or neither"
 	atomicCancels        = "a message of create-and-dispatch is due and cancelled like any other"
+
+	entriesDone    = "create-and-dispatch of many stores and delivers each"
+	entriesInPlace = "create-and-dispatch of many answers for each entry in its place"
+	entriesOneID   = "create-and-dispatch of many with one id stores and sends the first"
+	entriesContext = "create-and-dispatch of many for a request that has ended is Unavailable for each"
 )

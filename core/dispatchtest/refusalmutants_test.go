@@ -44,7 +44,7 @@ func TestMutantsOfLimitsAreCaught(t *testing.T) {
 				return l
 			}
 		}, []string{keepsSizeLimit, batchOfLarge}},
-		{"no limit is kept", func(b *broken) { b.Queue.LimitsOf = tasktest.Unlimited; b.limits = promised }, []string{keepsSizeLimit, keepsDelayLimit, batchAnswersInOrder, atomicRefusedMessage}},
+		{"no limit is kept", func(b *broken) { b.Queue.LimitsOf = tasktest.Unlimited; b.limits = promised }, []string{keepsSizeLimit, keepsDelayLimit, batchAnswersInOrder, atomicRefusedMessage, entriesInPlace}},
 		{"what is too large is cut", sending(func(m *task.Outgoing) { m.Body = m.Body[:min(len(m.Body), maxBytes)] }),
 			[]string{keepsSizeLimit}},
 		{"what is too large is Unavailable", answering(func(m task.Outgoing, err error) error {

@@ -3,6 +3,7 @@ package task
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 )
 
 // Accepted is a task that is recorded, and whose message its target has accepted.
@@ -32,10 +33,9 @@ func (s *Service) EnqueueBatch(ctx context.Context, call Call, reqs []Request) [
 	each(ps, func(p *pending) {
 		if err := s.validate(ctx, p); err != nil {
 			s.answerInvalid(ctx, p, err)
-			return
 		}
-		s.record(ctx, p)
 	})
+	s.record(ctx, unanswered(ps))
 	s.dispatch(ctx, unanswered(ps))
 	each(unanswered(ps), func(p *pending) { s.settleDispatch(ctx, p) })
 
@@ -57,6 +57,7 @@ type pending struct {
 
 	rec      *Record
 	out      Outgoing
+	existing *Record // what an atomic dispatcher found
 	sent     DispatchResult
 	answered bool // rec, replayed and err are the answer
 	replayed bool
@@ -80,47 +81,90 @@ func unanswered(ps []*pending) []*pending {
 // maxConcurrent bounds how many of a batch's items are worked on at once.
 const maxConcurrent = 32
 
-// each calls f for all ps, side by side when there are several.
-func each(ps []*pending, f func(*pending)) {
-	if len(ps) == 1 {
-		f(ps[0])
-		return
+// each calls f for all items, side by side when there are several: a worker that
+// is through with one takes the next, so that cheap items need few workers.
+func each[T any](items []T, f func(T)) {
+	var next atomic.Int64
+	work := func() {
+		for i := next.Add(1) - 1; int(i) < len(items); i = next.Add(1) - 1 {
+			f(items[i])
+		}
 	}
 	var wg sync.WaitGroup
-	slots := make(chan struct{}, maxConcurrent)
-	for _, p := range ps {
-		slots <- struct{}{}
-		wg.Go(func() {
-			defer func() { <-slots }()
-			f(p)
-		})
+	for range min(len(items), maxConcurrent) - 1 {
+		wg.Go(work)
 	}
+	work()
 	wg.Wait()
 }
 
-// record makes the task durable before anything is sent. If its key has been
-// used before, the record that is there decides what becomes of the request.
-func (s *Service) record(ctx context.Context, p *pending) {
-	atomic, isAtomic := p.backend.Dispatcher.(AtomicDispatcher)
-	var existing *Record
-	var err error
-	if p.rec.Keyed != nil {
-		p.rec.Keyed.DispatchUntil = s.dispatchUntil(ctx)
-		p.rec.Keyed.Dispatched = isAtomic
+// grouped returns the items that have a key in common together.
+func grouped[K comparable](ps []*pending, key func(*pending) K) [][]*pending {
+	at := map[K]int{}
+	var groups [][]*pending
+	for _, p := range ps {
+		k := key(p)
+		i, ok := at[k]
+		if !ok {
+			i = len(groups)
+			at[k] = i
+			groups = append(groups, nil)
+		}
+		groups[i] = append(groups[i], p)
 	}
-	if isAtomic {
-		existing, p.sent.Receipt, err = atomic.CreateAndDispatch(ctx, p.rec, p.out)
-	} else {
-		existing, err = s.Store.Create(ctx, p.rec)
+	return groups
+}
+
+// record makes the tasks durable before anything is sent, those of one backend
+// together where its queue is in the store's own database.
+func (s *Service) record(ctx context.Context, ps []*pending) {
+	for _, p := range ps {
+		if p.rec.Keyed != nil {
+			p.rec.Keyed.DispatchUntil = s.dispatchUntil(ctx)
+		}
 	}
+	each(grouped(ps, func(p *pending) string { return p.rec.Backend }), func(group []*pending) {
+		if d, ok := group[0].backend.Dispatcher.(AtomicDispatcher); ok {
+			s.recordAndDispatch(ctx, d, group)
+			return
+		}
+		each(group, func(p *pending) {
+			existing, err := s.Store.Create(ctx, p.rec)
+			s.settleRecord(ctx, p, existing, err)
+		})
+	})
+}
+
+// recordAndDispatch records tasks and dispatches their messages in one.
+func (s *Service) recordAndDispatch(ctx context.Context, d AtomicDispatcher, ps []*pending) {
+	entries := make([]Entry, len(ps))
+	for i, p := range ps {
+		if p.rec.Keyed != nil {
+			p.rec.Keyed.Dispatched = true
+		}
+		entries[i] = Entry{p.rec, p.out}
+	}
+	for i, result := range d.CreateAndDispatch(ctx, entries) {
+		ps[i].existing, ps[i].sent = result.Existing, result.DispatchResult
+	}
+	each(ps, func(p *pending) {
+		if p.existing == nil && p.sent.Err == nil {
+			p.rec.Dispatch.MessageID = p.sent.Receipt.MessageID
+			p.accept()
+			return
+		}
+		s.settleRecord(ctx, p, p.existing, p.sent.Err)
+	})
+}
+
+// settleRecord goes on when the record is new. If its key has been used before,
+// the record that is there decides what becomes of the request.
+func (s *Service) settleRecord(ctx context.Context, p *pending, existing *Record, err error) {
 	switch {
 	case err != nil:
 		s.answerUnrecorded(ctx, p, err)
 	case existing != nil:
 		s.resume(ctx, p, existing)
-	case isAtomic:
-		p.rec.Dispatch.MessageID = p.sent.Receipt.MessageID
-		p.accept()
 	}
 }
 
@@ -143,32 +187,25 @@ func (s *Service) answerUnrecorded(ctx context.Context, p *pending, err error) {
 // where the target takes several at once.
 func (s *Service) dispatch(ctx context.Context, ps []*pending) {
 	type queue struct{ backend, name string }
-	var single []*pending
-	batches := map[queue][]*pending{}
-	for _, p := range ps {
-		if _, ok := p.backend.Dispatcher.(BatchDispatcher); ok && len(ps) > 1 {
-			q := queue{p.rec.Backend, p.out.Queue}
-			batches[q] = append(batches[q], p)
-		} else {
-			single = append(single, p)
+	each(grouped(ps, func(p *pending) queue { return queue{p.rec.Backend, p.out.Queue} }), func(group []*pending) {
+		if d, ok := group[0].backend.Dispatcher.(BatchDispatcher); ok && len(ps) > 1 {
+			s.dispatchBatch(ctx, d, group)
+			return
 		}
-	}
-	var wg sync.WaitGroup
-	for _, batch := range batches {
-		wg.Go(func() {
-			out := make([]Outgoing, len(batch))
-			for i, p := range batch {
-				out[i] = p.out
-			}
-			for i, result := range batch[0].backend.Dispatcher.(BatchDispatcher).DispatchBatch(ctx, out) {
-				batch[i].sent = result
-			}
+		each(group, func(p *pending) {
+			p.sent.Receipt, p.sent.Err = p.backend.Dispatcher.Dispatch(ctx, p.out)
 		})
-	}
-	each(single, func(p *pending) {
-		p.sent.Receipt, p.sent.Err = p.backend.Dispatcher.Dispatch(ctx, p.out)
 	})
-	wg.Wait()
+}
+
+func (s *Service) dispatchBatch(ctx context.Context, d BatchDispatcher, ps []*pending) {
+	out := make([]Outgoing, len(ps))
+	for i, p := range ps {
+		out[i] = p.out
+	}
+	for i, result := range d.DispatchBatch(ctx, out) {
+		ps[i].sent = result
+	}
 }
 
 // settleDispatch notes what became of the message, where anybody will ask.

@@ -249,6 +249,33 @@ func TestAnAtomicBackendMakesOneCommit(t *testing.T) {
 	}
 }
 
+func TestABatchForAnAtomicBackendIsOneCommit(t *testing.T) {
+	r := newRig(t)
+	b := r.Backends["default"]
+	b.Dispatcher = tasktest.Atomic{Queue: r.queue, Store: r.store}
+	r.Backends["default"] = b
+	reqs := make([]task.Request, 25)
+	for i := range reqs {
+		reqs[i] = parse(t, `{"task_name":"t"}`)
+	}
+	reqs[3].Backend = "nope"
+	reqs[5].Key, reqs[6].Key = "k", "k"
+	faults := []tasktest.Fault{tasktest.OK, tasktest.Refused}
+	r.queue.Inject(tasktest.BatchEntry, faults...)
+	for i, a := range r.EnqueueBatch(t.Context(), call, reqs) {
+		want := map[int]task.Kind{1: task.Unavailable, 3: task.UnknownBackend}[i]
+		if task.KindOf(a.Err) != want || a.Replayed != (i == 6) {
+			t.Errorf("item %d: %v, replayed %v; want %q", i, a.Err, a.Replayed, want)
+		}
+		if a.Err == nil && r.get(t, a.Task.ID).State != task.StateQueued {
+			t.Errorf("item %d is accepted, but not there", i)
+		}
+	}
+	if n := len(r.queue.Held()); n != 22 || r.queue.Calls(tasktest.CreateAndDispatch) != 1 {
+		t.Errorf("%d sent in %d calls, want 22 in 1", n, r.queue.Calls(tasktest.CreateAndDispatch))
+	}
+}
+
 func TestRequestsAreDecodedWithEveryProblemNamed(t *testing.T) {
 	for body, want := range map[string]string{
 		`[]`:                               "",

@@ -95,9 +95,23 @@ type BatchDispatcher interface {
 type AtomicDispatcher interface {
 	Dispatcher
 
-	// CreateAndDispatch does Store.Create and, if that creates, Dispatch: both
-	// or neither.
-	CreateAndDispatch(ctx context.Context, r *Record, m Outgoing) (existing *Record, receipt Receipt, err error)
+	// CreateAndDispatch does, for each entry in turn, Store.Create and, if that
+	// creates, Dispatch: both or neither. The results are in the order of the
+	// entries. What is wrong with one entry is only its own error; but as they
+	// may share a commit, they may all be Unavailable together.
+	CreateAndDispatch(ctx context.Context, entries []Entry) []EntryResult
+}
+
+// Entry is a record, and the message that goes with it.
+type Entry struct {
+	Record  *Record
+	Message Outgoing
+}
+
+// EntryResult is one entry's outcome; Existing is as Store.Create has it.
+type EntryResult struct {
+	Existing *Record
+	DispatchResult
 }
 
 // Outgoing is a message on its way to a target.

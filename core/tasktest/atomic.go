@@ -15,17 +15,33 @@ type Atomic struct {
 var _ task.AtomicDispatcher = Atomic{}
 
 // CreateAndDispatch implements [task.AtomicDispatcher]. Its faults are scripted
-// on the Queue, as [CreateAndDispatch].
-func (a Atomic) CreateAndDispatch(ctx context.Context, r *task.Record, m task.Outgoing) (existing *task.Record, receipt task.Receipt, err error) {
-	err = a.call(ctx, CreateAndDispatch, r.ID, func() error {
-		existing, err = a.Store.create(r, func() error {
-			receipt, err = a.accept(m)
+// on the Queue: of the call as [CreateAndDispatch], of one entry as [BatchEntry].
+func (a Atomic) CreateAndDispatch(ctx context.Context, entries []task.Entry) []task.EntryResult {
+	results := make([]task.EntryResult, len(entries))
+	err := a.call(ctx, CreateAndDispatch, "", func() error {
+		for i, e := range entries {
+			results[i] = a.createAndDispatch(ctx, e)
+		}
+		return nil
+	})
+	if err != nil {
+		for i := range results {
+			results[i] = task.EntryResult{DispatchResult: task.DispatchResult{Err: err}}
+		}
+	}
+	return results
+}
+
+func (a Atomic) createAndDispatch(ctx context.Context, e task.Entry) (result task.EntryResult) {
+	err := a.call(ctx, BatchEntry, e.Record.ID, func() (err error) {
+		result.Existing, err = a.Store.create(e.Record, func() (err error) {
+			result.Receipt, err = a.accept(e.Message)
 			return err
 		})
 		return err
 	})
 	if err != nil {
-		return nil, task.Receipt{}, err
+		return task.EntryResult{DispatchResult: task.DispatchResult{Err: err}}
 	}
-	return existing, receipt, nil
+	return result
 }

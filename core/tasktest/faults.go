@@ -15,8 +15,8 @@ import (
 // Op names an operation whose calls can be made to fail or to wait.
 type Op string
 
-// The operations. BatchItem is one message of a DispatchBatch, so that a part
-// of a batch can fail.
+// The operations. BatchItem is one message of a DispatchBatch and BatchEntry one
+// entry of a CreateAndDispatch, so that a part of a batch can fail.
 const (
 	Create            Op = "Create"
 	Get               Op = "Get"
@@ -27,6 +27,7 @@ const (
 	BatchItem         Op = "BatchItem"
 	Cancel            Op = "Cancel"
 	CreateAndDispatch Op = "CreateAndDispatch"
+	BatchEntry        Op = "BatchEntry"
 )
 
 // Fault is what becomes of one call.
@@ -65,7 +66,7 @@ func (f Fault) answer() error {
 }
 
 // Hook is called beside an operation on the task id, "" where there is none
-// (List, DispatchBatch). It may block: that holds the call at this step.
+// (List and whole batches). It may block: that holds the call at this step.
 type Hook func(ctx context.Context, op Op, id string)
 
 // Faults is the script of a fake. The zero Faults makes none. Its methods may

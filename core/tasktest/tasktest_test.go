@@ -30,7 +30,8 @@ func TestFaultsAreAppliedOrNotAsTheirNamesSay(t *testing.T) {
 			store.Inject(tasktest.Create, tasktest.OK, c.fault)
 			queue.Inject(tasktest.Dispatch, tasktest.OK, c.fault)
 			queue.Inject(tasktest.BatchItem, c.fault)
-			queue.Inject(tasktest.CreateAndDispatch, c.fault)
+			queue.Inject(tasktest.CreateAndDispatch, tasktest.OK, c.fault)
+			queue.Inject(tasktest.BatchEntry, tasktest.OK, c.fault)
 			want := map[bool]int{true: 1}[c.applied]
 
 			_, first := store.Create(t.Context(), &task.Record{ID: "a"})
@@ -47,9 +48,16 @@ func TestFaultsAreAppliedOrNotAsTheirNamesSay(t *testing.T) {
 			if n := len(queue.Take()); task.KindOf(results[0].Err) != task.Unavailable || results[1].Err != nil || n != 1+want {
 				t.Errorf("DispatchBatch: %v, and %d messages", results, n)
 			}
-			_, _, err := atomic.CreateAndDispatch(t.Context(), &task.Record{ID: "c"}, task.Outgoing{ID: "c"})
-			if n := len(queue.Take()); task.KindOf(err) != task.Unavailable || n != want || store.Len() != 1+2*want {
-				t.Errorf("CreateAndDispatch: %v, %d messages and %d records", err, n, store.Len())
+			entry := func(id string) task.Entry {
+				return task.Entry{Record: &task.Record{ID: id}, Message: task.Outgoing{ID: id}}
+			}
+			entries := atomic.CreateAndDispatch(t.Context(), []task.Entry{entry("c"), entry("d")})
+			if n := len(queue.Take()); entries[0].Err != nil || task.KindOf(entries[1].Err) != task.Unavailable || n != 1+want || store.Len() != 2+2*want {
+				t.Errorf("CreateAndDispatch, an entry: %v, %d messages and %d records", entries, n, store.Len())
+			}
+			entries = atomic.CreateAndDispatch(t.Context(), []task.Entry{entry("e")})
+			if n := len(queue.Take()); task.KindOf(entries[0].Err) != task.Unavailable || n != want || store.Len() != 2+3*want {
+				t.Errorf("CreateAndDispatch: %v, %d messages and %d records", entries, n, store.Len())
 			}
 		})
 	}

@@ -25,7 +25,7 @@ func onDisk(b *testing.B, n int) *embedded.DB {
 		wg.Go(func() {
 			for i := c; i < n; i += 64 {
 				r := newRecord(start.Add(time.Duration(i) * time.Millisecond))
-				if _, _, err := q.CreateAndDispatch(b.Context(), r, outgoing(r.ID, time.Time{})); err != nil {
+				if _, err := createAndDispatch(b.Context(), q, r, outgoing(r.ID, time.Time{})); err != nil {
 					b.Error(err)
 					return
 				}
@@ -74,7 +74,7 @@ func BenchmarkCreateAndDispatch(b *testing.B) {
 				wg.Go(func() {
 					for range work {
 						r := newRecord(time.Now())
-						if _, _, err := q.CreateAndDispatch(b.Context(), r, outgoing(r.ID, time.Time{})); err != nil {
+						if _, err := createAndDispatch(b.Context(), q, r, outgoing(r.ID, time.Time{})); err != nil {
 							b.Error(err)
 						}
 					}

@@ -140,9 +140,7 @@ func (d *DB) markDue(limit int) (due []candidate, wait time.Duration, changed <-
 // take counts the delivery and reads the message. False = the entry has gone or
 // moved since it was marked, or has been delivered often enough.
 func (d *DB) take(c candidate) (_ Delivery, taken bool, err error) {
-	stripe := d.stripe(c.id) // waits until the entry itself is on disk
-	stripe.Lock()
-	defer stripe.Unlock()
+	defer d.locks.lock(c.id)() // waits until the entry itself is on disk
 
 	e, found, err := d.entry(c.id)
 	if err != nil {
@@ -227,9 +225,7 @@ func (d *DB) settle(ctx context.Context, op string, delivery Delivery, f func(en
 		return err
 	}
 	defer end()
-	stripe := d.stripe(delivery.ID)
-	stripe.Lock()
-	defer stripe.Unlock()
+	defer d.locks.lock(delivery.ID)()
 	if !d.queue.holds(delivery.ID, delivery.claim) {
 		return nil
 	}

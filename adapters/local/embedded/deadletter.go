@@ -56,9 +56,7 @@ func (d *DB) DeadLetters(ctx context.Context, after DeadLetter, limit int) (lett
 func (d *DB) deadLetter(key []byte) (letter DeadLetter, found bool, err error) {
 	micros, id := parseTimeKey(key)
 	letter = DeadLetter{ID: id, At: at(micros)}
-	stripe := d.stripe(id)
-	stripe.RLock()
-	defer stripe.RUnlock()
+	defer d.locks.rlock(id)()
 	e, found, err := d.entry(id)
 	if err != nil || !found || e.DeadAt != micros {
 		return letter, false, err
@@ -69,7 +67,7 @@ func (d *DB) deadLetter(key []byte) (letter DeadLetter, found bool, err error) {
 	return letter, true, err
 }
 
-// bury makes the entry a dead letter whose report is due at once; its stripe is
+// bury makes the entry a dead letter whose report is due at once; its lock is
 // held.
 func (d *DB) bury(id string, e entry) error {
 	now := d.now().UnixMicro()

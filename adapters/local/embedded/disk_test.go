@@ -36,7 +36,7 @@ func TestAFullOrBrokenDiskRefusesAndLosesNothing(t *testing.T) {
 			before := enqueue(t, db.Dispatcher(0), time.Time{})
 			broken.On()
 			refused := newRecord(time.Now())
-			_, _, err = db.Dispatcher(0).CreateAndDispatch(t.Context(), refused, outgoing(refused.ID, time.Time{}))
+			_, err = createAndDispatch(t.Context(), db.Dispatcher(0), refused, outgoing(refused.ID, time.Time{}))
 			if task.KindOf(err) != task.Unavailable || !strings.Contains(err.Error(), cause.Error()) {
 				t.Fatalf("the write was answered %v", err)
 			}

@@ -70,9 +70,7 @@ func (q *Dispatcher) Dispatch(ctx context.Context, m task.Outgoing) (task.Receip
 		return task.Receipt{}, err
 	}
 	defer end()
-	stripe := q.db.stripe(m.ID)
-	stripe.Lock()
-	defer stripe.Unlock()
+	defer q.db.locks.lock(m.ID)()
 
 	_, found, err := q.db.entry(m.ID)
 	if err != nil {
@@ -82,7 +80,7 @@ func (q *Dispatcher) Dispatch(ctx context.Context, m task.Outgoing) (task.Receip
 		return task.Receipt{}, nil
 	}
 	b := q.db.pebble.NewBatch()
-	due, err := q.enqueue(b, m, head)
+	due, err := q.db.enqueue(b, m, head)
 	if err == nil {
 		err = q.db.commit(b, true)
 	}
@@ -93,21 +91,20 @@ func (q *Dispatcher) Dispatch(ctx context.Context, m task.Outgoing) (task.Receip
 	return task.Receipt{}, nil
 }
 
-// CreateAndDispatch implements [task.AtomicDispatcher].
-func (q *Dispatcher) CreateAndDispatch(ctx context.Context, r *task.Record, m task.Outgoing) (existing *task.Record, receipt task.Receipt, err error) {
-	head, err := q.head(m)
-	if err != nil {
-		return nil, task.Receipt{}, err
+// CreateAndDispatch implements [task.AtomicDispatcher]: all entries that can be
+// accepted are one commit.
+func (q *Dispatcher) CreateAndDispatch(ctx context.Context, entries []task.Entry) []task.EntryResult {
+	creations := make([]*creation, len(entries))
+	for i, e := range entries {
+		creations[i] = &creation{Record: e.Record, message: &e.Message}
+		creations[i].head, creations[i].err = q.head(e.Message)
 	}
-	due := int64(0)
-	existing, err = q.db.create(ctx, r, func(b *pebble.Batch) (err error) {
-		due, err = q.enqueue(b, m, head)
-		return err
-	})
-	if err == nil && existing == nil {
-		q.db.queue.added(due)
+	q.db.create(ctx, creations...)
+	results := make([]task.EntryResult, len(entries))
+	for i, c := range creations {
+		results[i].Existing, results[i].Err = c.existing, c.err
 	}
-	return existing, task.Receipt{}, err
+	return results
 }
 
 // Cancel implements [task.Dispatcher]. It removes a message that is being
@@ -118,9 +115,7 @@ func (q *Dispatcher) Cancel(ctx context.Context, s task.Sent) error {
 		return err
 	}
 	defer end()
-	stripe := q.db.stripe(s.ID)
-	stripe.Lock()
-	defer stripe.Unlock()
+	defer q.db.locks.lock(s.ID)()
 
 	b := q.db.pebble.NewBatch()
 	found, err := q.db.removeEntry(b, s.ID)
@@ -151,8 +146,8 @@ func (q *Dispatcher) head(m task.Outgoing) ([]byte, error) {
 
 // enqueue adds m to b. A message that is overdue is due now: the queue keeps
 // the order in which messages became due and were accepted.
-func (q *Dispatcher) enqueue(b *pebble.Batch, m task.Outgoing, head []byte) (due int64, err error) {
-	due = q.db.now().UnixMicro()
+func (d *DB) enqueue(b *pebble.Batch, m task.Outgoing, head []byte) (due int64, err error) {
+	due = d.now().UnixMicro()
 	if !m.Due.IsZero() {
 		due = max(due, m.Due.UnixMicro())
 	}

@@ -49,7 +49,8 @@ func survives(t *testing.T, fs vfs.FS, mem *vfs.MemFS, seed uint64) error {
 	var answered []string
 	crash := make(chan struct{})
 	var wg sync.WaitGroup
-	for range 8 {
+	var crashing sync.Once
+	for worker := range 8 {
 		wg.Go(func() {
 			for {
 				select {
@@ -57,10 +58,10 @@ func survives(t *testing.T, fs vfs.FS, mem *vfs.MemFS, seed uint64) error {
 					return
 				default:
 				}
-				id := enqueue(t, q, time.Time{})
+				ids := enqueueAll(t, q, 1+worker%2*9) // some by one, some by ten
 				mu.Lock()
-				if answered = append(answered, id); len(answered) == 100 {
-					close(crash)
+				if answered = append(answered, ids...); len(answered) >= 100 {
+					crashing.Do(func() { close(crash) })
 				}
 				mu.Unlock()
 			}
@@ -177,5 +178,38 @@ func TestClosedDatabaseRefusesWorkAndWakesClaims(t *testing.T) {
 	}
 	if _, err := db.Get(t.Context(), task.NewID()); task.KindOf(err) != task.Unavailable || !errors.Is(err, embedded.ErrClosed) {
 		t.Errorf("get: %v", err)
+	}
+}
+
+func TestManyEntriesAreThereWholeOrNotAtAllAfterACrash(t *testing.T) {
+	mem := vfs.NewCrashableMem()
+	q := open(t, mem, embedded.Options{}).Dispatcher(0)
+	enqueueAll(t, q, 1)
+	random := rand.New(rand.NewPCG(1, 2))
+	for range 2 {
+		done := make(chan []string)
+		go func() { done <- enqueueAll(t, q, 50) }()
+		var crashes []*vfs.MemFS
+		var ids []string
+		for ids == nil {
+			crashes = append(crashes, mem.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 50, RNG: random}))
+			select {
+			case ids = <-done:
+			default:
+			}
+		}
+		for _, crashed := range crashes {
+			after := open(t, crashed, embedded.Options{})
+			there := 0
+			for _, id := range ids {
+				if _, err := after.Get(t.Context(), id); err == nil {
+					there++
+				}
+			}
+			check(t, after.Close())
+			if there != 0 && there != len(ids) {
+				t.Errorf("%d of %d are there", there, len(ids))
+			}
+		}
 	}
 }

@@ -11,7 +11,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"hash/maphash"
 	"path/filepath"
 	"sync"
 	"time"
@@ -30,9 +29,8 @@ type DB struct {
 	now    func() time.Time
 	opened time.Time
 
-	seed    maphash.Seed
-	stripes [4096]sync.RWMutex // by id: a check and its write are one step
-	queue   schedule
+	locks locks
+	queue schedule
 
 	gate     sync.RWMutex // held for reading by every operation, for writing by Close
 	stop     context.CancelFunc
@@ -73,7 +71,7 @@ func Open(dir string, o Options) (*DB, error) {
 	if err != nil {
 		return nil, fmt.Errorf("embedded: the data directory %s is in use by another process (or cannot be locked): %w", dir, err)
 	}
-	d := &DB{lock: lock, now: o.Now, opened: o.Now(), seed: maphash.MakeSeed()}
+	d := &DB{lock: lock, now: o.Now, opened: o.Now(), locks: locks{ids: map[string]*idLock{}}}
 	d.stopped, d.stop = context.WithCancel(context.Background())
 	d.queue.init()
 	d.pebble, err = pebble.Open(dir, tuned(o.FS, lock, &d.failure))
@@ -112,8 +110,15 @@ func (d *DB) Failed() <-chan struct{} { return d.failure.done() }
 // begin admits an operation; the caller calls end when it is through. A commit
 // under way is finished even if ctx ends meanwhile.
 func (d *DB) begin(ctx context.Context, op, id string) (end func(), err error) {
-	if err := ctx.Err(); err != nil {
+	if end, err = d.admit(ctx); err != nil {
 		return nil, unavailable(op, id, err)
+	}
+	return end, nil
+}
+
+func (d *DB) admit(ctx context.Context) (end func(), err error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
 	}
 	d.gate.RLock()
 	if d.pebble == nil {
@@ -123,15 +128,9 @@ func (d *DB) begin(ctx context.Context, op, id string) (end func(), err error) {
 	}
 	if err != nil {
 		d.gate.RUnlock()
-		return nil, unavailable(op, id, err)
+		return nil, err
 	}
 	return d.gate.RUnlock, nil
-}
-
-// stripe returns the lock of an id. Writers hold it until their commit is on
-// disk and readers wait for it, so that nobody sees what a crash takes back.
-func (d *DB) stripe(id string) *sync.RWMutex {
-	return &d.stripes[maphash.String(d.seed, id)%uint64(len(d.stripes))]
 }
 
 // unavailable is the error of an operation whose outcome is unknown or that

@@ -52,10 +52,33 @@ func outgoing(id string, due time.Time) task.Outgoing {
 func enqueue(t testing.TB, q *embedded.Dispatcher, due time.Time) string {
 	t.Helper()
 	r := newRecord(time.Now())
-	if existing, _, err := q.CreateAndDispatch(t.Context(), r, outgoing(r.ID, due)); err != nil || existing != nil {
+	if existing, err := createAndDispatch(t.Context(), q, r, outgoing(r.ID, due)); err != nil || existing != nil {
 		t.Fatal(existing, err)
 	}
 	return r.ID
+}
+
+// enqueueAll creates n tasks and their messages in one call.
+func enqueueAll(t testing.TB, q *embedded.Dispatcher, n int) (ids []string) {
+	t.Helper()
+	entries := make([]task.Entry, n)
+	for i := range entries {
+		r := newRecord(time.Now())
+		entries[i] = task.Entry{Record: r, Message: outgoing(r.ID, time.Time{})}
+		ids = append(ids, r.ID)
+	}
+	for _, result := range q.CreateAndDispatch(t.Context(), entries) {
+		if result.Err != nil || result.Existing != nil {
+			t.Fatal(result)
+		}
+	}
+	return ids
+}
+
+// createAndDispatch does so for one entry.
+func createAndDispatch(ctx context.Context, q *embedded.Dispatcher, r *task.Record, m task.Outgoing) (existing *task.Record, err error) {
+	result := q.CreateAndDispatch(ctx, []task.Entry{{Record: r, Message: m}})[0]
+	return result.Existing, result.Err
 }
 
 // claim claims one message within a time that is long for a test.

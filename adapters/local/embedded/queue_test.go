@@ -136,7 +136,7 @@ func TestAnEndedContextStartsNothing(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	r := newRecord(time.Now())
-	if _, _, err := db.Dispatcher(0).CreateAndDispatch(ctx, r, outgoing(r.ID, time.Time{})); task.KindOf(err) != task.Unavailable {
+	if _, err := createAndDispatch(ctx, db.Dispatcher(0), r, outgoing(r.ID, time.Time{})); task.KindOf(err) != task.Unavailable {
 		t.Errorf("create: %v", err)
 	}
 	if _, err := db.Get(t.Context(), r.ID); task.KindOf(err) != task.NotStored {

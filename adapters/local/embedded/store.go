@@ -19,48 +19,9 @@ const MaxRecordBytes = 2 << 20
 
 // Create implements [task.Store].
 func (d *DB) Create(ctx context.Context, r *task.Record) (existing *task.Record, err error) {
-	return d.create(ctx, r, nil)
-}
-
-// create stores r if its id is new, and in the same commit what also adds.
-func (d *DB) create(ctx context.Context, r *task.Record, also func(*pebble.Batch) error) (*task.Record, error) {
-	const first = 1
-	value, err := encodeRecord(r, first)
-	if err != nil {
-		return nil, err
-	}
-	end, err := d.begin(ctx, "create", r.ID)
-	if err != nil {
-		return nil, err
-	}
-	defer end()
-	stripe := d.stripe(r.ID)
-	stripe.Lock()
-	defer stripe.Unlock()
-
-	ix, found, err := d.index(r.ID)
-	if err != nil {
-		return nil, unavailable("create", r.ID, err)
-	}
-	if found {
-		return d.record(ix.EnqueuedAt, r.ID)
-	}
-	b := d.pebble.NewBatch()
-	ix = index{EnqueuedAt: r.EnqueuedAt.UnixMicro(), DeleteAfter: r.DeleteAfter.UnixMicro(), Revision: first}
-	err = errors.Join(
-		b.Set(idKey(indexKey, r.ID), encode(ix), nil),
-		b.Set(timeKey(recordKey, ix.EnqueuedAt, r.ID), value, nil))
-	if err == nil && also != nil {
-		err = also(b)
-	}
-	if err == nil {
-		err = d.commit(b, true)
-	}
-	if err != nil {
-		return nil, unavailable("create", r.ID, err)
-	}
-	r.Revision = strconv.Itoa(first)
-	return nil, nil
+	c := &creation{Record: r}
+	d.create(ctx, c)
+	return c.existing, c.err
 }
 
 // Get implements [task.Store].
@@ -70,9 +31,7 @@ func (d *DB) Get(ctx context.Context, id string) (*task.Record, error) {
 		return nil, err
 	}
 	defer end()
-	stripe := d.stripe(id)
-	stripe.RLock()
-	defer stripe.RUnlock()
+	defer d.locks.rlock(id)()
 
 	ix, found, err := d.index(id)
 	if err != nil {
@@ -99,9 +58,7 @@ func (d *DB) Replace(ctx context.Context, r *task.Record) error {
 		return err
 	}
 	defer end()
-	stripe := d.stripe(r.ID)
-	stripe.Lock()
-	defer stripe.Unlock()
+	defer d.locks.lock(r.ID)()
 
 	ix, found, err := d.index(r.ID)
 	if err != nil {

@@ -24,7 +24,7 @@ func TestOfManyCreatorsOfOneIDOneWins(t *testing.T) {
 		wg.Go(func() {
 			r := newRecord(time.Now().Add(time.Duration(i) * time.Second))
 			r.ID = id
-			existing, _, err := q.CreateAndDispatch(t.Context(), r, outgoing(id, time.Time{}))
+			existing, err := createAndDispatch(t.Context(), q, r, outgoing(id, time.Time{}))
 			switch {
 			case err != nil:
 				t.Error(err)

@@ -99,9 +99,7 @@ func (d *DB) sweepOne(ctx context.Context, id string) (swept bool, err error) {
 		return false, err
 	}
 	defer end()
-	stripe := d.stripe(id)
-	stripe.Lock()
-	defer stripe.Unlock()
+	defer d.locks.lock(id)()
 	ix, found, err := d.index(id)
 	if err != nil || !found || ix.DeleteAfter > d.now().UnixMicro() {
 		return false, err

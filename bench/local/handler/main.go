@@ -102,8 +102,8 @@ func (nothing) Dispatch(context.Context, task.Outgoing) (task.Receipt, error) {
 	return task.Receipt{}, nil
 }
 
-func (nothing) CreateAndDispatch(context.Context, *task.Record, task.Outgoing) (*task.Record, task.Receipt, error) {
-	return nil, task.Receipt{}, nil
+func (nothing) CreateAndDispatch(_ context.Context, entries []task.Entry) []task.EntryResult {
+	return make([]task.EntryResult, len(entries))
 }
 
 func (nothing) Cancel(context.Context, task.Sent) error { return nil }

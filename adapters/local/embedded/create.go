@@ -1,0 +1,119 @@
+package embedded
+
+import (
+	"context"
+	"errors"
+	"math"
+	"strconv"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/taskgate/taskgate/core/task"
+)
+
+// creation is a record on its way into the database, and what became of it.
+type creation struct {
+	*task.Record
+	message *task.Outgoing // queued in the same commit; nil = none
+	head    []byte         // of the message
+
+	value    []byte
+	existing *task.Record
+	err      error // set already = it is not tried
+}
+
+// firstRevision is what every record has when it is new.
+const firstRevision = 1
+
+// create stores, in one commit, those records whose ids are new, and their
+// messages. Of several with one id the first is stored and the others find it.
+func (d *DB) create(ctx context.Context, cs ...*creation) {
+	ids, size := make([]string, 0, len(cs)), 0
+	for _, c := range cs {
+		if c.err != nil {
+			continue
+		}
+		if c.value, c.err = encodeRecord(c.Record, firstRevision); c.err == nil {
+			ids = append(ids, c.ID)
+			size += c.size()
+		}
+	}
+	end, err := d.admit(ctx)
+	if err == nil {
+		defer end()
+		defer d.locks.lock(ids...)()
+		err = d.createNew(cs, size)
+	}
+	if err == nil {
+		return
+	}
+	for _, c := range cs {
+		if c.err == nil && c.existing == nil {
+			c.err = unavailable("create", c.ID, err)
+		}
+	}
+}
+
+// createNew does so under the locks. Its error is that of the commit.
+func (d *DB) createNew(cs []*creation, size int) error {
+	b := d.pebble.NewBatchWithSize(size)
+	first, due := make(map[string]*creation, len(cs)), int64(math.MaxInt64)
+	for _, c := range cs {
+		if c.err != nil || first[c.ID] != nil {
+			continue
+		}
+		ix, found, err := d.index(c.ID)
+		switch {
+		case err != nil:
+			c.err = unavailable("create", c.ID, err)
+		case found:
+			c.existing, c.err = d.record(ix.EnqueuedAt, c.ID)
+		default:
+			first[c.ID] = c
+			if due, err = d.add(b, c, due); err != nil {
+				return errors.Join(err, b.Close())
+			}
+		}
+	}
+	if len(first) == 0 {
+		return b.Close()
+	}
+	if err := d.commit(b, true); err != nil {
+		return err
+	}
+	d.queue.added(due)
+	for _, c := range cs {
+		switch stored := first[c.ID]; {
+		case c.err != nil || stored == nil:
+		case stored == c:
+			c.Revision = strconv.Itoa(firstRevision)
+		default:
+			c.existing, c.err = decodeRecord(stored.value)
+		}
+	}
+	return nil
+}
+
+// add puts what is stored of c into b, and returns the earlier of due and when
+// its message is due.
+func (d *DB) add(b *pebble.Batch, c *creation, due int64) (int64, error) {
+	ix := index{EnqueuedAt: c.EnqueuedAt.UnixMicro(), DeleteAfter: c.DeleteAfter.UnixMicro(), Revision: firstRevision}
+	err := errors.Join(
+		b.Set(idKey(indexKey, c.ID), encode(ix), nil),
+		b.Set(timeKey(recordKey, ix.EnqueuedAt, c.ID), c.value, nil))
+	if err != nil || c.message == nil {
+		return due, err
+	}
+	mine, err := d.enqueue(b, *c.message, c.head)
+	return min(due, mine), err
+}
+
+// size is about what c takes in a batch.
+func (c *creation) size() int {
+	const keys = 512
+	n := keys + len(c.value) + len(c.head)
+	if c.message != nil {
+		n += len(c.message.Body)
+	}
+	return n
+}
