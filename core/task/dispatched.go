@@ -37,26 +37,35 @@ func (s *Service) mark(ctx context.Context, p *pending) {
 	p.rec = r
 }
 
-// refuse ends a task whose message can never be accepted, and keeps the reason
-// for whoever repeats the request.
-func (s *Service) refuse(ctx context.Context, p *pending) error {
+// refuse ends a task that can never be sent, and keeps the reason for whoever
+// repeats the request. An earlier request with its key may have sent it: what has
+// started, or is over, stands, and is the answer. Where that is not known, a 4xx
+// could hide a message.
+func (s *Service) refuse(ctx context.Context, p *pending, r *Record, reason *Error) {
 	ctx, cancel := cleanup(ctx)
 	defer cancel()
-	reason := asError(p.sent.Err)
-	reason.TaskID = p.rec.ID
-	_, err := s.swap(ctx, p.rec, func(r *Record) (bool, error) {
-		if r.Finished() {
+	reason.TaskID = r.ID
+	r, err := s.swap(ctx, r, func(r *Record) (bool, error) {
+		switch {
+		case r.Finished() || r.Attempts() > 0 || r.Keyed != nil && r.Keyed.Dispatched:
 			return false, nil
+		case r.settle(s.Now(), s.ResultTTL):
+			return true, nil
 		}
 		r.Refusal = &Refusal{Kind: reason.Kind, Msg: reason.Msg}
 		r.Errors = append(r.Errors, TaskError{errRefused.ExceptionClassPath, errRefused.Traceback + reason.Msg})
 		r.end(endRefused, s.Now(), s.ResultTTL)
 		return true, nil
 	})
-	if err != nil {
-		s.Log.LogAttrs(ctx, slog.LevelWarn, "refusal not stored", slog.String("task_id", p.rec.ID), slog.Any("error", err))
+	switch {
+	case err != nil && p.req.Key != "":
+		p.fail(err)
+	case err != nil:
+		s.Log.LogAttrs(ctx, slog.LevelWarn, "refusal not stored", slog.String("task_id", reason.TaskID), slog.Any("error", err))
+		p.fail(reason)
+	case p.req.Key == "" || r.Refusal != nil || !s.replayed(p, r):
+		p.fail(reason)
 	}
-	return reason
 }
 
 // giveUp answers a request whose message may or may not have been sent. With a

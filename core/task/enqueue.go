@@ -215,7 +215,7 @@ func (s *Service) settleDispatch(ctx context.Context, p *pending) {
 		s.mark(ctx, p)
 		p.accept()
 	case KindOf(p.sent.Err).Final():
-		p.fail(s.refuse(ctx, p))
+		s.refuse(ctx, p, p.rec, asError(p.sent.Err))
 	default:
 		p.fail(s.giveUp(ctx, p))
 	}

@@ -59,15 +59,26 @@ func (s *Service) replayed(p *pending, existing *Record) bool {
 
 // answerInvalid answers a request that breaks a rule. What was accepted before
 // stays accepted, although its expires_at may have passed since, or the
-// settings have changed: a repeated request is answered by its record.
+// settings have changed: a repeated request is answered by its record. One whose
+// dispatch nobody has finished, and nobody can any more, is ended: its message
+// may be on its way, and a 4xx says that nothing was sent.
 func (s *Service) answerInvalid(ctx context.Context, p *pending, invalid error) {
-	if p.req.Key != "" {
-		existing, err := s.Store.Get(ctx, KeyedID(p.call.Owner, p.req.Key))
-		if err == nil && !existing.Gone(s.Now()) && s.replayed(p, existing) {
-			return
-		}
+	if p.req.Key == "" {
+		p.fail(invalid)
+		return
 	}
-	p.fail(invalid)
+	existing, err := s.Store.Get(ctx, KeyedID(p.call.Owner, p.req.Key))
+	switch now := s.Now(); {
+	case KindOf(err) == NotStored || err == nil && existing.Gone(now):
+		p.fail(invalid)
+	case err != nil:
+		p.fail(err)
+	case s.replayed(p, existing):
+	case now.Before(existing.Keyed.DispatchUntil.Time):
+		p.fail(inFlight(existing.ID, existing.Keyed.DispatchUntil.Sub(now)))
+	default:
+		s.refuse(ctx, p, existing, asError(invalid))
+	}
 }
 
 // claim takes the dispatch of r over: of all who try, one wins the swap on
