@@ -195,3 +195,56 @@ func TestAKeyIsFreeAgainWhenItsRecordIsPastItsLife(t *testing.T) {
 		t.Errorf("%+v, %v", b, err)
 	}
 }
+
+func TestAMessageThatOutlivesItsTaskDoesNotReportOnTheNextOfItsKey(t *testing.T) {
+	r := newRig(t)
+	a, err := r.keyed(t.Context(), t, "k", sendEmail)
+	if err != nil {
+		t.Fatal(err)
+	}
+	former, err := task.ParseMessage(r.queue.Take()[0].Body, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.must(t, a.Task.ID, started("d"))
+	r.must(t, a.Task.ID, succeeded(1, "1"))
+	r.advance(resultTTL)
+	if _, err := r.keyed(t.Context(), t, "k", `{"task_name":"other"}`); err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range []task.Event{started("d2"), {Type: task.EventDeadLettered}} {
+		reporter, err := r.Reporter(a.Task.ID, former.Token)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = reporter.Report(t.Context(), e)
+		wantKind(t, err, task.UnknownTask)
+	}
+	if doc := r.get(t, a.Task.ID); doc.State != task.StateQueued || doc.TaskName != "other" {
+		t.Errorf("the next task is %s, %s", doc.TaskName, doc.State)
+	}
+}
+
+func TestAChangeMeantForOneTaskIsNotMadeToTheNextOfItsKey(t *testing.T) {
+	r := newRig(t)
+	a, err := r.keyed(t.Context(), t, "k", sendEmail)
+	if err != nil {
+		t.Fatal(err)
+	}
+	reached, release := r.store.HoldBefore(tasktest.Replace)
+	done := make(chan error)
+	go func() {
+		_, _, err := r.Cancel(t.Context(), call, a.Task.ID)
+		done <- err
+	}()
+	<-reached
+	r.advance(40 * 24 * time.Hour)
+	if _, err := r.keyed(t.Context(), t, "k", `{"task_name":"other"}`); err != nil {
+		t.Fatal(err)
+	}
+	release()
+	wantKind(t, <-done, task.UnknownTask)
+	if doc := r.get(t, a.Task.ID); doc.State != task.StateQueued {
+		t.Errorf("the next task is %s", doc.State)
+	}
+}

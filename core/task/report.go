@@ -8,17 +8,19 @@ import (
 
 // Reporter is the right to report on one task.
 type Reporter struct {
-	service *Service
-	id      string
+	service    *Service
+	id         string
+	enqueuedAt Time // tells the task from another that takes its id over
 }
 
 // Reporter checks the token that the task's message carried: Unauthenticated
 // when it does not give the right to report on the task.
 func (s *Service) Reporter(id, token string) (Reporter, error) {
-	if err := s.Tokens.Verify(token, id, s.Now()); err != nil {
+	enqueuedAt, err := s.Tokens.Verify(token, id, s.Now())
+	if err != nil {
 		return Reporter{}, err
 	}
-	return Reporter{s, id}, nil
+	return Reporter{s, id, enqueuedAt}, nil
 }
 
 // Report takes a worker's event. It may be repeated: an event that has taken
@@ -36,12 +38,12 @@ func (w Reporter) Report(ctx context.Context, e Event) (Answer, error) {
 		write, acknowledge, err = r.apply(event, s.Now(), s.ResultTTL)
 		return write, err
 	}
-	anyone := func(*Record) bool { return true } // the token is the right to see it
-	r, err := s.update(ctx, id, anyone, change)
+	own := func(r *Record) bool { return r.EnqueuedAt.Equal(w.enqueuedAt.Time) } // the token is the right to see it
+	r, err := s.update(ctx, id, own, change)
 	if KindOf(err) == Oversize && e.Error != nil {
 		// A report of the end must not be lost for the length of its traceback.
 		full = true
-		r, err = s.update(ctx, id, anyone, change)
+		r, err = s.update(ctx, id, own, change)
 	}
 	switch {
 	case KindOf(err) == Oversize:

@@ -68,7 +68,7 @@ func cleanup(ctx context.Context) (context.Context, context.CancelFunc) {
 // fetch returns the record as it stands now, or UnknownTask when there is none,
 // when it is past its life, or when the caller may not see it.
 func (s *Service) fetch(ctx context.Context, id string, visible func(*Record) bool) (*Record, error) {
-	unknown := &Error{Kind: UnknownTask, Msg: "there is no task with this id"}
+	unknown := unknownTask()
 	if !validID(id) {
 		return nil, unknown
 	}
@@ -82,6 +82,10 @@ func (s *Service) fetch(ctx context.Context, id string, visible func(*Record) bo
 		return nil, unknown
 	}
 	return r, nil
+}
+
+func unknownTask() *Error {
+	return &Error{Kind: UnknownTask, Msg: "there is no task with this id"}
 }
 
 // update reads the record and changes it as [Service.swap] does.
@@ -98,8 +102,10 @@ func (s *Service) update(ctx context.Context, id string, visible func(*Record) b
 type change func(*Record) (write bool, err error)
 
 // swap changes a record by compare-and-swap. Whenever somebody else was faster,
-// change is asked again, about the record as it then stands.
+// change is asked again, about the record as it then stands. A task that has
+// taken the id over is not that record.
 func (s *Service) swap(ctx context.Context, r *Record, change change) (*Record, error) {
+	enqueuedAt := r.EnqueuedAt
 	for {
 		write, refused := change(r)
 		if !write {
@@ -114,6 +120,9 @@ func (s *Service) swap(ctx context.Context, r *Record, change change) (*Record, 
 		}
 		if r, err = s.Store.Get(ctx, r.ID); err != nil {
 			return nil, err
+		}
+		if !r.EnqueuedAt.Equal(enqueuedAt.Time) {
+			return nil, unknownTask()
 		}
 	}
 }

@@ -14,7 +14,10 @@ import (
 //
 //	v1.<base64url payload>.<base64url HMAC-SHA256 of all before this dot>
 //
-// with the payload {"id","exp"}, exp in Unix seconds, and no padding.
+// with the payload {"id","exp","enq"}, exp in Unix seconds, enq in Unix
+// microseconds, and no padding. enq is the task's enqueued_at: when a record is
+// past its life its key, and so its id, may become another task's, on which a
+// message that has outlived its own task must not report.
 type Tokens struct {
 	// Secrets, of at least MinSecretBytes each; the first signs, all verify.
 	Secrets [][]byte
@@ -26,26 +29,28 @@ const MinSecretBytes = 32
 type tokenPayload struct {
 	ID  string `json:"id"`
 	Exp int64  `json:"exp"`
+	Enq int64  `json:"enq"`
 }
 
-// Sign returns the token for the task, valid before exp.
-func (t Tokens) Sign(id string, exp time.Time) string {
-	payload, _ := json.Marshal(tokenPayload{id, exp.Unix()}) // a string and an integer always encode
+// Sign returns the token for the task of that id and enqueued_at, valid before exp.
+func (t Tokens) Sign(id string, enqueuedAt Time, exp time.Time) string {
+	payload, _ := json.Marshal(tokenPayload{id, exp.Unix(), enqueuedAt.UnixMicro()}) // always encodes
 	signed := "v1." + base64.RawURLEncoding.EncodeToString(payload)
 	return signed + "." + base64.RawURLEncoding.EncodeToString(mac(t.Secrets[0], signed))
 }
 
-// Verify reports, as Unauthenticated, why the token does not give the right to
-// report on the task. Signatures are compared in constant time.
-func (t Tokens) Verify(token, id string, now time.Time) error {
+// Verify returns the enqueued_at of the task with this id on which the token
+// gives the right to report, or why it gives none, as Unauthenticated.
+// Signatures are compared in constant time.
+func (t Tokens) Verify(token, id string, now time.Time) (enqueuedAt Time, err error) {
 	dot := strings.LastIndexByte(token, '.')
 	if dot < 0 || !strings.HasPrefix(token, "v1.") {
-		return Errorf(Unauthenticated, "Taskgate-Token is missing or is not a task's token")
+		return Time{}, Errorf(Unauthenticated, "Taskgate-Token is missing or is not a task's token")
 	}
 	signed := token[:dot]
 	signature, err := base64.RawURLEncoding.Strict().DecodeString(token[dot+1:])
 	if err != nil || !t.signedBy(signed, signature) {
-		return Errorf(Unauthenticated, "the token's signature is not valid")
+		return Time{}, Errorf(Unauthenticated, "the token's signature is not valid")
 	}
 	var p tokenPayload
 	payload, err := base64.RawURLEncoding.DecodeString(strings.TrimPrefix(signed, "v1."))
@@ -54,13 +59,13 @@ func (t Tokens) Verify(token, id string, now time.Time) error {
 	}
 	switch {
 	case err != nil:
-		return &Error{Kind: Unauthenticated, Msg: "the token's payload cannot be read", Err: err}
+		return Time{}, &Error{Kind: Unauthenticated, Msg: "the token's payload cannot be read", Err: err}
 	case p.ID != id:
-		return Errorf(Unauthenticated, "the token is another task's")
+		return Time{}, Errorf(Unauthenticated, "the token is another task's")
 	case now.Unix() >= p.Exp:
-		return Errorf(Unauthenticated, "the token has expired")
+		return Time{}, Errorf(Unauthenticated, "the token has expired")
 	}
-	return nil
+	return At(time.UnixMicro(p.Enq)), nil
 }
 
 func (t Tokens) signedBy(signed string, signature []byte) bool {

@@ -164,7 +164,7 @@ func (s *Service) newMessage(p *pending, limits Limits) error {
 			V:            MessageVersion,
 			EnqueuedAt:   r.EnqueuedAt,
 			EventsURL:    p.call.BaseURL + "/v1/tasks/" + r.ID + "/events",
-			Token:        s.Tokens.Sign(r.ID, r.DeleteAfter.Add(s.ResultTTL)),
+			Token:        s.Tokens.Sign(r.ID, r.EnqueuedAt, r.DeleteAfter.Add(s.ResultTTL)),
 			MaxAttempts:  r.MaxAttempts,
 			ExpiresAt:    r.ExpiresAt,
 			TakesContext: r.TakesContext,
