@@ -26,10 +26,8 @@ func Latency(d time.Duration) Fault {
 // HoldBefore keeps the request until release is closed, then forwards it.
 func HoldBefore(release <-chan struct{}) Fault {
 	return func(x *Exchange) {
-		select {
-		case <-release:
+		if x.hold(release) {
 			x.pass()
-		case <-x.gone():
 		}
 	}
 }
@@ -42,10 +40,8 @@ func HoldAfter(release <-chan struct{}) Fault {
 			x.Reset()
 			return
 		}
-		select {
-		case <-release:
+		if x.hold(release) {
 			x.Answer(answer)
-		case <-x.gone():
 		}
 	}
 }
@@ -60,12 +56,12 @@ func ResetAfter(x *Exchange) {
 }
 
 // SilentBefore never answers. The request was not applied.
-func SilentBefore(x *Exchange) { <-x.gone() }
+func SilentBefore(x *Exchange) { x.hold(nil) }
 
 // SilentAfter forwards the request and never answers. The request was applied.
 func SilentAfter(x *Exchange) {
 	_, _ = x.Forward()
-	<-x.gone()
+	x.hold(nil)
 }
 
 // Truncated sends the first half of the answer's body and closes the connection. The request was
@@ -112,6 +108,18 @@ func reset(conn net.Conn) {
 		_ = tcp.SetLinger(0) // unsent data is discarded and a reset goes out: socket(7), SO_LINGER
 	}
 	_ = conn.Close()
+}
+
+// hold keeps the exchange until release is closed, and reports whether the client is still there.
+func (x *Exchange) hold(release <-chan struct{}) bool {
+	x.proxy.holding.Add(1)
+	defer x.proxy.holding.Add(-1)
+	select {
+	case <-release:
+		return true
+	case <-x.gone():
+		return false
+	}
 }
 
 // gone is closed when the client has hung up or the test has ended.

@@ -13,6 +13,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -24,6 +25,7 @@ type Proxy struct {
 	server   *httptest.Server
 	client   *http.Client
 	closed   chan struct{} // ends faults that wait
+	holding  atomic.Int64
 
 	mu      sync.Mutex
 	rules   []*rule
@@ -125,6 +127,30 @@ func (p *Proxy) Await(t testing.TB, match Match, n int) {
 
 // awaitLimit is how long Await waits between requests.
 const awaitLimit = 20 * time.Second
+
+// Held is the number of requests that are held or silenced now: each is at the step at which its
+// fault stops it.
+func (p *Proxy) Held() int { return int(p.holding.Load()) }
+
+// AwaitHeld returns once n are held by all the proxies together, whose Held methods are given. It fails
+// the test when that takes 20 s.
+func AwaitHeld(t testing.TB, n int, helds ...func() int) {
+	t.Helper()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(awaitLimit); ; <-tick.C {
+		all := 0
+		for _, held := range helds {
+			all += held()
+		}
+		if all >= n {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%d of %d are held after %v", all, n, awaitLimit)
+		}
+	}
+}
 
 func (p *Proxy) serve(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(r.Body)

@@ -128,9 +128,9 @@ func TestAHeldRequestGoesOnWhenReleased(t *testing.T) {
 				_, _, err := post(t.Context(), p.URL())
 				answered <- err
 			}()
-			p.Await(t, faultproxy.Any, 1)
-			if name == "before" && applied.Load() != 0 {
-				t.Error("applied before the release")
+			faultproxy.AwaitHeld(t, 1, p.Held)
+			if want := map[string]int32{"before": 0, "after": 1}[name]; applied.Load() != want {
+				t.Errorf("held, and applied %d times, want %d", applied.Load(), want)
 			}
 			select {
 			case err := <-answered:

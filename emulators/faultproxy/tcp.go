@@ -1,9 +1,12 @@
 package faultproxy
 
 import (
+	"bytes"
 	"io"
 	"net"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 )
 
@@ -20,13 +23,24 @@ type TCP struct {
 	deaf     bool // new connections are accepted and never served
 	refusing bool // the listener is closed
 	accepted int
+	holds    []hold
+	holding  atomic.Int64
+}
+
+// hold is what stops a connection: bytes of the client's.
+type hold struct {
+	text  []byte
+	after bool
 }
 
 // link is one connection through the proxy.
 type link struct {
+	proxy          *TCP
 	client, server net.Conn
 	mu             sync.Mutex
 	silent         bool
+	mute, deaf     bool // what the client sends, or the server, goes nowhere
+	unanswered     int  // held bytes that the server has, and has not answered
 }
 
 // NewTCP starts a proxy in front of upstream, a host:port, for as long as the test runs.
@@ -71,6 +85,23 @@ func (p *TCP) Silence() {
 		l.silent = true
 	})
 }
+
+// HoldBefore stops a connection at the next bytes of its client that contain text: they and whatever
+// the client sends after them go nowhere.
+func (p *TCP) HoldBefore(text string) { p.hold(hold{[]byte(text), false}) }
+
+// HoldAfter forwards the next bytes that contain text, and from the server's answer on nothing comes
+// back over that connection.
+func (p *TCP) HoldAfter(text string) { p.hold(hold{[]byte(text), true}) }
+
+func (p *TCP) hold(h hold) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.holds = append(p.holds, h)
+}
+
+// Held is the number of texts that connections have been held at since the start.
+func (p *TCP) Held() int { return int(p.holding.Load()) }
 
 // Deafen accepts new connections and never serves them, until Restore. Connections that are open now
 // are not touched.
@@ -124,7 +155,7 @@ func (p *TCP) accept(listener net.Listener) {
 }
 
 func (p *TCP) serve(client net.Conn) {
-	l := &link{client: client}
+	l := &link{proxy: p, client: client}
 	p.mu.Lock()
 	p.accepted++
 	deaf := p.deaf
@@ -162,12 +193,20 @@ func (p *TCP) serve(client net.Conn) {
 // then the client never hears of it.
 func (l *link) copy(to, from net.Conn) {
 	buf := make([]byte, 32<<10)
+	var tail []byte // of what the client sent before, for texts that come in two pieces
 	for {
 		n, err := from.Read(buf)
+		var swallow bool
+		if from == l.client {
+			swallow = l.heard(append(tail, buf[:n]...))
+			tail = bytes.Clone(buf[max(0, n-longestText):n])
+		} else {
+			swallow = l.answered(n)
+		}
 		l.mu.Lock()
 		silent := l.silent
 		l.mu.Unlock()
-		if n > 0 && !silent {
+		if n > 0 && !silent && !swallow {
 			if _, werr := to.Write(buf[:n]); werr != nil {
 				err = werr
 			}
@@ -180,6 +219,46 @@ func (l *link) copy(to, from net.Conn) {
 			return
 		}
 	}
+}
+
+// longestText is how much of a text may be in the bytes before.
+const longestText = 100
+
+// heard looks for texts in what the client has sent, and reports whether it goes nowhere.
+func (l *link) heard(sent []byte) (swallow bool) {
+	l.proxy.mu.Lock()
+	var found []hold
+	l.proxy.holds = slices.DeleteFunc(l.proxy.holds, func(h hold) bool {
+		if !bytes.Contains(sent, h.text) {
+			return false
+		}
+		found = append(found, h)
+		return true
+	})
+	l.proxy.mu.Unlock()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, h := range found {
+		if h.after && !l.mute {
+			l.deaf = true
+			l.unanswered++
+			continue
+		}
+		l.mute = true
+		l.proxy.holding.Add(1)
+	}
+	return l.mute
+}
+
+// answered notes what the server says to what is held, and reports whether the client is to hear it.
+func (l *link) answered(n int) (swallow bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if n > 0 && l.unanswered > 0 {
+		l.proxy.holding.Add(int64(l.unanswered))
+		l.unanswered = 0
+	}
+	return l.deaf
 }
 
 func (l *link) close(how func(net.Conn)) {

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -135,5 +136,57 @@ func TestABusClientSurvivesADroppedIdleConnection(t *testing.T) {
 	}
 	if p.Accepted() != 3 {
 		t.Errorf("%d connections, want 3", p.Accepted())
+	}
+}
+
+// TestAConnectionIsHeldAtAText: before or after the server has had it.
+func TestAConnectionIsHeldAtAText(t *testing.T) {
+	for name, c := range map[string]struct {
+		hold func(*faultproxy.TCP, string)
+		want string // what the server gets
+	}{
+		"before": {(*faultproxy.TCP).HoldBefore, "one "},
+		"after":  {(*faultproxy.TCP).HoldAfter, "one stop here "},
+	} {
+		t.Run(name, func(t *testing.T) {
+			listener, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer listener.Close()
+			got := make(chan string, 1)
+			go func() {
+				conn, err := listener.Accept()
+				if err != nil {
+					return
+				}
+				var all strings.Builder
+				_, _ = io.Copy(io.MultiWriter(&all, conn), conn)
+				got <- all.String()
+			}()
+			p := faultproxy.NewTCP(t, listener.Addr().String())
+			c.hold(p, "stop")
+			conn := connect(t, p)
+			_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+			answer := make([]byte, 4)
+			if _, err := conn.Write([]byte("one ")); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := io.ReadFull(conn, answer); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := conn.Write([]byte("stop here ")); err != nil {
+				t.Fatal(err)
+			}
+			faultproxy.AwaitHeld(t, 1, p.Held)
+			_ = conn.SetDeadline(time.Now().Add(100 * time.Millisecond))
+			if _, err := conn.Read(answer); !errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Errorf("answered %q, %v", answer, err)
+			}
+			_ = conn.Close()
+			if all := <-got; all != c.want {
+				t.Errorf("the server got %q, want %q", all, c.want)
+			}
+		})
 	}
 }

@@ -78,7 +78,8 @@ type cloud struct {
 	sns       *sns.Client
 	scheduler *schedulerdouble.Scheduler
 	lambda    *lambdadouble.Lambda
-	environ   []string
+	endpoints map[string]string // by the SDK's name of the service
+	timeout   time.Duration     // of the service; 0 = lambdahost's
 }
 
 func newCloud(t *testing.T) *cloud {
@@ -109,9 +110,9 @@ func newCloud(t *testing.T) *cloud {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.environ = awsemu.Environ(map[string]string{
+	c.endpoints = map[string]string{
 		"DYNAMODB": store.URL(), "SQS": messaging.URL(), "SNS": messaging.URL(), "SCHEDULER": c.scheduler.URL(), "LAMBDA": c.lambda.URL(),
-	})
+	}
 	return c
 }
 
@@ -176,11 +177,11 @@ func apiKey(name string) string {
 // instance does: https://docs.aws.amazon.com/lambda/latest/dg/lambda-managed-instances.html
 func (c *cloud) front(environ ...string) *lambdahost.Host {
 	c.Helper()
-	return lambdahost.Start(c, frontBinary, lambdahost.Options{Name: "taskgate", Env: append(append([]string{
+	return lambdahost.Start(c, frontBinary, lambdahost.Options{Name: "taskgate", Timeout: c.timeout, Env: append(append([]string{
 		"AWS_LAMBDA_MAX_CONCURRENCY=32",
 		"TASKGATE_TASKS=" + tasks, "TASKGATE_TABLE=" + table, "TASKGATE_TOKEN_SECRETS=" + strings.Repeat("s", 32),
 		"TASKGATE_API_KEYS=" + apiKey("alice") + "," + apiKey("bob"),
-	}, c.environ...), environ...)})
+	}, awsemu.Environ(c.endpoints)...), environ...)})
 }
 
 // deployment is the service and the worker, as template.yaml puts them together.
@@ -192,16 +193,28 @@ type deployment struct {
 }
 
 func deploy(t *testing.T) *deployment {
-	d := &deployment{cloud: newCloud(t)}
+	d := deployFront(newCloud(t))
+	d.work()
+	return d
+}
+
+// deployFront starts the service alone.
+func deployFront(c *cloud, environ ...string) *deployment {
+	d := &deployment{cloud: c}
 	var gateway eventsource.Gateway
 	server := httptest.NewServer(&httputil.ReverseProxy{Transport: &gateway, Rewrite: func(r *httputil.ProxyRequest) {
 		r.Out.URL.Scheme, r.Out.URL.Host = "https", r.In.Host
 	}})
-	t.Cleanup(server.Close)
+	c.Cleanup(server.Close)
 	d.base = server.URL
-	d.front = d.cloud.front("TASKGATE_PUBLIC_URL=" + d.base)
+	d.front = d.cloud.front(append(environ, "TASKGATE_PUBLIC_URL="+d.base)...)
 	gateway.Invoke = d.front.Invoke
-	d.worker = lambdahost.Start(t, workerBinary, lambdahost.Options{Name: function, Env: []string{
+	return d
+}
+
+// work starts the worker, and leads to it.
+func (d *deployment) work() {
+	d.worker = lambdahost.Start(d, workerBinary, lambdahost.Options{Name: function, Env: []string{
 		"AWS_LAMBDA_MAX_CONCURRENCY=8",
 		"TASKGATE_EVENTS_BASE=" + d.base, "TASKGATE_DEAD_LETTER_QUEUE_ARNS=" + awsemu.ARN("sqs", deadQueue),
 	}})
@@ -209,7 +222,6 @@ func deploy(t *testing.T) *deployment {
 		d.poll(name, d.worker.Invoke)
 	}
 	d.lambda.Add(function, d.worker.Handle, 2)
-	return d
 }
 
 // send sends a request, and holds it and its answer to the contract.
