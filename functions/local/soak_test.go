@@ -16,6 +16,7 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/google/uuid"
 
+	"github.com/taskgate/taskgate/adapters/local/demo"
 	"github.com/taskgate/taskgate/core/task"
 	"github.com/taskgate/taskgate/core/worker"
 )
@@ -162,7 +163,7 @@ func (p *process) list(query string) (docs []task.Document) {
 	}
 }
 
-// summer is a worker on its own, which outlives the service. Its leases are
+// summer is the demo's worker on its own, which outlives the service. Its leases are
 // short, so that an attempt whose report was lost does not hold a test up.
 type summer struct {
 	url     string
@@ -173,9 +174,12 @@ type summer struct {
 func newSummer(t *testing.T) *summer {
 	s := &summer{t: t, handler: make(chan http.Handler, 1)}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		h := <-s.handler
-		s.handler <- h
-		h.ServeHTTP(w, r)
+		select {
+		case h := <-s.handler:
+			s.handler <- h
+			h.ServeHTTP(w, r)
+		case <-r.Context().Done(): // whoever pushed this is dead
+		}
 	}))
 	t.Cleanup(server.Close)
 	s.url = server.URL
@@ -184,14 +188,8 @@ func newSummer(t *testing.T) *summer {
 
 // serve begins to work for the service at a base URL.
 func (s *summer) serve(eventsBase string) {
-	mux := worker.NewMux()
-	mux.HandleFunc("add", func(_ context.Context, t *worker.Task) (any, error) {
-		var a, b int
-		err := t.Args(&a, &b)
-		return a + b, err
-	})
 	w, err := worker.New(worker.Config{
-		Handler: mux, EventsBase: eventsBase, Lease: 5 * time.Second, Log: slog.New(slog.DiscardHandler),
+		Handler: demo.Mux(), EventsBase: eventsBase, Lease: 5 * time.Second, Log: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		s.t.Fatal(fmt.Errorf("the worker: %w", err))
