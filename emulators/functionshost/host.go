@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"regexp"
 	"sync"
 	"testing"
 	"time"
@@ -131,6 +132,15 @@ func (h *Host) KillHandler() {
 	proc := h.proc
 	h.mu.Unlock()
 	proc.Kill()
+}
+
+// Goroutines ends the handler with SIGQUIT, on which Go's runtime prints the stacks of all goroutines,
+// and returns those that match. The host takes it for an error, as with KillHandler.
+func (h *Host) Goroutines(match *regexp.Regexp) []string {
+	h.mu.Lock()
+	proc := h.proc
+	h.mu.Unlock()
+	return proc.Goroutines(h.t, match)
 }
 
 // Stop ends the host and the handler, without a warning to the latter.

@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -94,6 +95,15 @@ func (h *Host) Kill() {
 	if proc != nil {
 		proc.Kill()
 	}
+}
+
+// Goroutines ends the process with SIGQUIT, on which Go's runtime prints the stacks of all goroutines,
+// and returns those that match.
+func (h *Host) Goroutines(match *regexp.Regexp) []string {
+	h.mu.Lock()
+	proc := h.proc
+	h.mu.Unlock()
+	return proc.Goroutines(h.t, match)
 }
 
 // Restart spawns the bootstrap again, killing it first if need be. Its output starts anew.

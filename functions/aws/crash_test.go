@@ -34,6 +34,27 @@ func about(texts ...string) faultproxy.Match {
 	}
 }
 
+// targets are what a request to each of the four has, delayed where it goes by
+// the Scheduler: it is not due before the request is repeated.
+var targets = map[string]string{
+	"sqs": `"backend":"default"`, "sns": `"backend":"topic"`, "lambda": `"backend":"function"`, "scheduler": `"backend":"scheduler","delay_seconds":14`,
+}
+
+// invokedLater adds the worker's function, which takes events at once, and runs
+// them when the channel is closed.
+func (d *deployment) invokedLater() chan<- struct{} {
+	working := make(chan struct{})
+	d.lambda.Add(function, func(ctx context.Context, payload []byte) error {
+		select {
+		case <-working:
+			return d.worker.Handle(ctx, payload)
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}, 2)
+	return working
+}
+
 // TestAServiceKilledAtEachStepLosesNothing: kill -9 of the binary, while the
 // fault proxies hold its calls before or after they are applied.
 func TestAServiceKilledAtEachStepLosesNothing(t *testing.T) {
@@ -45,17 +66,9 @@ func TestAServiceKilledAtEachStepLosesNothing(t *testing.T) {
 	c.timeout = 8 * time.Second // of which the service keeps 2 s: what the dead might still be doing is over 11 s after they began
 	proxies := c.behindProxies()
 	d := deployFront(c, "AWS_LAMBDA_MAX_CONCURRENCY=100")
-	working := make(chan struct{})
-	c.lambda.Add(function, func(ctx context.Context, payload []byte) error {
-		select {
-		case <-working:
-			return d.worker.Handle(ctx, payload)
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}, 2)
+	working := d.invokedLater()
 
-	targets := map[string]string{"sqs": "SQS", "sns": "SNS", "scheduler": "SCHEDULER", "lambda": "LAMBDA"}
+	services := map[string]string{"sqs": "SQS", "sns": "SNS", "scheduler": "SCHEDULER", "lambda": "LAMBDA"}
 	store := proxies["DYNAMODB"]
 	var held []func() int
 	for _, p := range proxies {
@@ -68,14 +81,11 @@ func TestAServiceKilledAtEachStepLosesNothing(t *testing.T) {
 		return func(_, args string) { store.Always(about(args, "revision = :was"), fault) }
 	}
 	sent := func(fault faultproxy.Fault) func(target, args string) {
-		return func(target, args string) { proxies[targets[target]].Always(about(args), fault) }
+		return func(target, args string) { proxies[services[target]].Always(about(args), fault) }
 	}
-	crashtest.Run(t, crashtest.Service{
+	crashtest.Kill(t, crashtest.Service{
 		Client: crashtest.Client{URL: d.base, Key: "key-of-alice"}, Owner: "alice", MaxInFlight: 11 * time.Second,
-		Targets: map[string]string{
-			"sqs": `"backend":"default"`, "sns": `"backend":"topic"`, "lambda": `"backend":"function"`,
-			"scheduler": `"backend":"scheduler","delay_seconds":14`, // not due before its requests are repeated
-		},
+		Targets: targets,
 		Steps: []crashtest.Step{
 			{Name: "before the record", Hold: created(faultproxy.SilentBefore), Left: crashtest.Nothing},
 			{Name: "after the record", Hold: created(faultproxy.SilentAfter), Left: crashtest.Record},
@@ -85,7 +95,7 @@ func TestAServiceKilledAtEachStepLosesNothing(t *testing.T) {
 			{Name: "before the answer", Hold: marked(faultproxy.SilentAfter), KeyedOnly: true, Complete: true},
 		},
 		AwaitHeld: func(n int) { faultproxy.AwaitHeld(t, n, held...) },
-		Crash: func() {
+		Restore: func() {
 			d.front.Kill()
 			for _, p := range proxies {
 				p.Restore()

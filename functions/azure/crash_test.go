@@ -83,7 +83,7 @@ func TestAHandlerKilledAtEachStepLosesNothing(t *testing.T) {
 			}
 		}
 	}
-	crashtest.Run(t, crashtest.Service{
+	crashtest.Kill(t, crashtest.Service{
 		// Without a time from the platform, a request has 10 s, and what the dead
 		// might still be doing is over 5 s later.
 		Client: crashtest.Client{URL: f.url, Key: "key-of-alice"}, Owner: "alice", MaxInFlight: 15 * time.Second,
@@ -99,7 +99,7 @@ func TestAHandlerKilledAtEachStepLosesNothing(t *testing.T) {
 			{Name: "before the dispatch", Hold: sent(faultproxy.SilentBefore, p.bus.HoldBefore), Left: crashtest.Record},
 		},
 		AwaitHeld: func(n int) { faultproxy.AwaitHeld(t, n, p.cosmos.Held, p.storage.Held, p.bus.Held) },
-		Crash: func() {
+		Restore: func() {
 			h.KillHandler()
 			p.cosmos.Restore()
 			p.storage.Restore()

@@ -28,7 +28,7 @@ func TestAServiceKilledAtEachStepLosesNothing(t *testing.T) {
 			proxy.Always(func(r *faultproxy.Request) bool { return bytes.Contains(r.Body, []byte(args)) }, fault)
 		}
 	}
-	crashtest.Run(t, crashtest.Service{
+	crashtest.Kill(t, crashtest.Service{
 		Client: crashtest.Client{URL: proxy.URL()}, Owner: "local", MaxInFlight: time.Nanosecond, // nobody ever waits
 		Targets: map[string]string{"local": `"backend":"default"`, "local, later": `"backend":"default","delay_seconds":2`},
 		Steps: []crashtest.Step{
@@ -36,7 +36,7 @@ func TestAServiceKilledAtEachStepLosesNothing(t *testing.T) {
 			{Name: "before the answer", Hold: hold(faultproxy.SilentAfter), Left: crashtest.Message, Complete: true},
 		},
 		AwaitHeld: func(n int) { faultproxy.AwaitHeld(t, n, proxy.Held) },
-		Crash: func() {
+		Restore: func() {
 			p.kill()
 			proxy.Restore()
 			p = start(t, dir, environ...)

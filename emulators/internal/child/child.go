@@ -5,8 +5,11 @@ package child
 
 import (
 	"os/exec"
+	"regexp"
 	"runtime"
+	"strings"
 	"syscall"
+	"testing"
 	"time"
 )
 
@@ -68,4 +71,23 @@ func (p *Process) Kill() {
 	}
 	_ = syscall.Kill(-p.PID(), syscall.SIGKILL)
 	<-p.done
+}
+
+// Goroutines ends the process with SIGQUIT, on which Go's runtime prints the stacks of all goroutines,
+// and returns those that match. It fails the test when none at all are printed.
+// https://pkg.go.dev/runtime#hdr-Environment_Variables
+func (p *Process) Goroutines(t testing.TB, match *regexp.Regexp) (found []string) {
+	t.Helper()
+	_ = p.cmd.Process.Signal(syscall.SIGQUIT)
+	<-p.done
+	_, dump, _ := strings.Cut(p.out.String(), "SIGQUIT: quit")
+	if !strings.Contains(dump, "\ngoroutine ") {
+		t.Errorf("the process printed no goroutines: %.1000s", dump)
+	}
+	for _, stack := range strings.Split(dump, "\n\n") {
+		if strings.HasPrefix(stack, "goroutine ") && match.MatchString(stack) {
+			found = append(found, stack)
+		}
+	}
+	return found
 }
