@@ -53,6 +53,15 @@ func stored(text string) faultproxy.Match {
 	}
 }
 
+// targets are what a request to each of the three has.
+var targets = map[string]string{
+	"Service Bus queue": `"backend":"default"`, "Service Bus topic": `"backend":"topic"`, "storage queue": `"backend":"storage"`,
+}
+
+// maxInFlight is how long somebody else may be dispatching: the platform tells
+// no deadline that comes sooner than the service's own 10 s, and 5 s are added.
+const maxInFlight = 15 * time.Second
+
 // TestAHandlerKilledAtEachStepLosesNothing: kill -9 of the binary, while the
 // fault proxies hold its calls before or after they are applied. A connection to
 // Service Bus stands still for good once a message on it is held: that step
@@ -84,12 +93,8 @@ func TestAHandlerKilledAtEachStepLosesNothing(t *testing.T) {
 		}
 	}
 	crashtest.Kill(t, crashtest.Service{
-		// Without a time from the platform, a request has 10 s, and what the dead
-		// might still be doing is over 5 s later.
-		Client: crashtest.Client{URL: f.url, Key: "key-of-alice"}, Owner: "alice", MaxInFlight: 15 * time.Second,
-		Targets: map[string]string{
-			"Service Bus queue": `"backend":"default"`, "Service Bus topic": `"backend":"topic"`, "storage queue": `"backend":"storage"`,
-		},
+		Client: crashtest.Client{URL: f.url, Key: "key-of-alice"}, Owner: "alice", MaxInFlight: maxInFlight,
+		Targets: targets,
 		Steps: []crashtest.Step{
 			{Name: "before the record", Hold: created(faultproxy.SilentBefore), Left: crashtest.Nothing},
 			{Name: "after the record", Hold: created(faultproxy.SilentAfter), Left: crashtest.Record},
