@@ -25,9 +25,10 @@ type hostConfig struct {
 	Extensions struct {
 		HTTP   struct{ RoutePrefix string }
 		Queues struct {
-			BatchSize       int
-			MaxDequeueCount int64
-			MessageEncoding string // base64 or none
+			BatchSize         int
+			NewBatchThreshold int // messages being handled, at which the next batch is fetched
+			MaxDequeueCount   int64
+			MessageEncoding   string // base64 or none
 		}
 		ServiceBus struct{ MaxConcurrentCalls int }
 	}
@@ -57,11 +58,15 @@ func load(dir string, settings map[string]string) (hostConfig, []function, error
 	var config hostConfig
 	config.Extensions.HTTP.RoutePrefix = "api"
 	config.Extensions.Queues.BatchSize = 16
+	config.Extensions.Queues.NewBatchThreshold = -1 // half a batch
 	config.Extensions.Queues.MaxDequeueCount = 5
 	config.Extensions.Queues.MessageEncoding = "base64"
 	config.Extensions.ServiceBus.MaxConcurrentCalls = 16
 	if err := readJSON(filepath.Join(dir, "host.json"), &config); err != nil {
 		return config, nil, err
+	}
+	if q := &config.Extensions.Queues; q.NewBatchThreshold < 0 {
+		q.NewBatchThreshold = q.BatchSize / 2
 	}
 	if config.Version != "2.0" {
 		return config, nil, fmt.Errorf(`functionshost: host.json has version %q, want "2.0"`, config.Version)

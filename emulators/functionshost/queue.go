@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/base64"
 	"errors"
-	"sync"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
@@ -28,37 +27,48 @@ func (h *Host) listenStorage(f function) error {
 		return err
 	}
 	queue, poison := service.NewQueueClient(f.trigger.QueueName), service.NewQueueClient(f.trigger.QueueName+"-poison")
+	threshold := h.config.Extensions.Queues.NewBatchThreshold
+	ended := make(chan struct{}, threshold+h.config.Extensions.Queues.BatchSize)
 	h.work.Go(func() {
 		timer := time.NewTimer(0)
 		defer timer.Stop()
-		for {
+		for running := 0; ; {
+			due := timer.C
+			if running > threshold {
+				due = nil
+			}
 			select {
 			case <-h.ctx.Done():
 				return
-			case <-timer.C:
-			}
-			if h.pollStorage(f, queue, poison) == 0 {
-				timer.Reset(pollInterval)
-			} else {
-				timer.Reset(0)
+			case <-ended:
+				running--
+			case <-due:
+				n := h.pollStorage(f, queue, poison, ended)
+				running += n
+				if n == 0 {
+					timer.Reset(pollInterval)
+				} else {
+					timer.Reset(0)
+				}
 			}
 		}
 	})
 	return nil
 }
 
-// pollStorage handles one batch of messages and returns their number.
-func (h *Host) pollStorage(f function, queue, poison *azqueue.QueueClient) int {
+// pollStorage begins to handle a batch of messages and returns their number.
+func (h *Host) pollStorage(f function, queue, poison *azqueue.QueueClient, ended chan<- struct{}) int {
 	count, hidden := int32(h.config.Extensions.Queues.BatchSize), visibility
 	got, err := queue.DequeueMessages(h.ctx, &azqueue.DequeueMessagesOptions{NumberOfMessages: &count, VisibilityTimeout: &hidden})
 	if err != nil {
 		return 0 // missing or away: the host keeps polling
 	}
-	var batch sync.WaitGroup
 	for _, m := range got.Messages {
-		batch.Go(func() { h.handleStorage(f, queue, poison, m) })
+		h.work.Go(func() {
+			h.handleStorage(f, queue, poison, m)
+			ended <- struct{}{}
+		})
 	}
-	batch.Wait()
 	return len(got.Messages)
 }
 

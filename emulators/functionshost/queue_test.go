@@ -35,6 +35,8 @@ func work(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case string(call.Data.Msg) == `"\"fail\""`:
 		w.WriteHeader(http.StatusInternalServerError)
+	case string(call.Data.Msg) == `"\"stay\""`:
+		<-r.Context().Done()
 	case string(call.Data.Msg) == `"\"garble\""`:
 		_, _ = io.WriteString(w, "not JSON")
 	default:
@@ -104,6 +106,25 @@ func TestStorageMessagesAreHandledRetriedAndPoisoned(t *testing.T) {
 	h.Stop()
 	if left, err := q.PeekMessage(t.Context(), nil); err != nil || len(left.Messages) != 0 {
 		t.Errorf("left in the queue: %+v, %v", left.Messages, err)
+	}
+}
+
+// TestAMessageThatTakesLongDoesNotHoldUpTheNextBatch: host.json's newBatchThreshold.
+func TestAMessageThatTakesLongDoesNotHoldUpTheNextBatch(t *testing.T) {
+	t.Parallel()
+	connection := azureemu.StorageConnectionString(emulators.StorageQueue(t).Addr())
+	q := storageQueue(t, connection, "tasks")
+	if _, err := q.Create(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	h := functionshost.Start(t, stage(t, forwarding, map[string]string{
+		"Worker/function.json": `{"bindings":[{"type":"queueTrigger","direction":"in","name":"msg","queueName":"tasks","connection":"Store"}]}`,
+	}), functionshost.Options{Settings: map[string]string{"Store": connection}})
+	for _, text := range []string{"stay", "good"} {
+		if _, err := q.EnqueueMessage(t.Context(), base64.StdEncoding.EncodeToString([]byte(text)), nil); err != nil {
+			t.Fatal(err)
+		}
+		expect(t, h, `worker got "\"`+text+`\""`)
 	}
 }
 
