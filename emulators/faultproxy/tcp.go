@@ -2,12 +2,13 @@ package faultproxy
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"net"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 )
 
 // TCP forwards connections to one upstream address: for Service Bus' AMQP, and for HTTP where the fault
@@ -23,15 +24,21 @@ type TCP struct {
 	deaf     bool // new connections are accepted and never served
 	refusing bool // the listener is closed
 	accepted int
+	cut      cut
+	late     time.Duration // how much later answers come
 	holds    []hold
 	holding  atomic.Int64
 }
 
-// hold is what stops a connection: bytes of the client's.
-type hold struct {
-	text  []byte
-	after bool
-}
+// cut is where connections break.
+type cut int
+
+const (
+	atNothing cut = iota
+	atRequests
+	atAnswers
+	withinAnswers
+)
 
 // link is one connection through the proxy.
 type link struct {
@@ -70,6 +77,34 @@ func (p *TCP) Accepted() int {
 	return p.accepted
 }
 
+// Open is the number of connections that are open now.
+func (p *TCP) Open() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.links)
+}
+
+// ResetRequests resets each connection, open now or made until Restore, whose client sends something.
+// None of it arrives.
+func (p *TCP) ResetRequests() { p.script(atRequests, 0) }
+
+// ResetAnswers resets each connection, open now or made until Restore, whose server sends something.
+// What the client sent did arrive.
+func (p *TCP) ResetAnswers() { p.script(atAnswers, 0) }
+
+// TruncateAnswers closes each connection, open now or made until Restore, in the middle of what its
+// server sends. What the client sent did arrive.
+func (p *TCP) TruncateAnswers() { p.script(withinAnswers, 0) }
+
+// Delay makes every answer come d later, until Restore.
+func (p *TCP) Delay(d time.Duration) { p.script(atNothing, d) }
+
+func (p *TCP) script(at cut, late time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.cut, p.late = at, late
+}
+
 // Drop closes the connections that are open now, in the orderly way, as a service closes idle ones.
 func (p *TCP) Drop() { p.each(func(l *link) { l.close(func(c net.Conn) { _ = c.Close() }) }) }
 
@@ -85,23 +120,6 @@ func (p *TCP) Silence() {
 		l.silent = true
 	})
 }
-
-// HoldBefore stops a connection at the next bytes of its client that contain text: they and whatever
-// the client sends after them go nowhere.
-func (p *TCP) HoldBefore(text string) { p.hold(hold{[]byte(text), false}) }
-
-// HoldAfter forwards the next bytes that contain text, and from the server's answer on nothing comes
-// back over that connection.
-func (p *TCP) HoldAfter(text string) { p.hold(hold{[]byte(text), true}) }
-
-func (p *TCP) hold(h hold) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.holds = append(p.holds, h)
-}
-
-// Held is the number of texts that connections have been held at since the start.
-func (p *TCP) Held() int { return int(p.holding.Load()) }
 
 // Deafen accepts new connections and never serves them, until Restore. Connections that are open now
 // are not touched.
@@ -119,12 +137,12 @@ func (p *TCP) Refuse() {
 	_ = p.listener.Close()
 }
 
-// Restore serves new connections again. Silenced connections stay silent.
+// Restore ends all scripts and serves new connections again. Silenced connections stay silent.
 func (p *TCP) Restore(t testing.TB) {
 	t.Helper()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.deaf = false
+	p.deaf, p.cut, p.late = false, atNothing, 0
 	if !p.refusing {
 		return
 	}
@@ -207,7 +225,7 @@ func (l *link) copy(to, from net.Conn) {
 		silent := l.silent
 		l.mu.Unlock()
 		if n > 0 && !silent && !swallow {
-			if _, werr := to.Write(buf[:n]); werr != nil {
+			if werr := l.pass(to, buf[:n], from != l.client); werr != nil {
 				err = werr
 			}
 		}
@@ -221,44 +239,25 @@ func (l *link) copy(to, from net.Conn) {
 	}
 }
 
-// longestText is how much of a text may be in the bytes before.
-const longestText = 100
+var errCut = errors.New("cut")
 
-// heard looks for texts in what the client has sent, and reports whether it goes nowhere.
-func (l *link) heard(sent []byte) (swallow bool) {
+// pass sends what one side wrote to the other, or breaks the connection as the script says.
+func (l *link) pass(to net.Conn, b []byte, answer bool) error {
 	l.proxy.mu.Lock()
-	var found []hold
-	l.proxy.holds = slices.DeleteFunc(l.proxy.holds, func(h hold) bool {
-		if !bytes.Contains(sent, h.text) {
-			return false
-		}
-		found = append(found, h)
-		return true
-	})
+	at, late := l.proxy.cut, l.proxy.late
 	l.proxy.mu.Unlock()
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for _, h := range found {
-		if h.after && !l.mute {
-			l.deaf = true
-			l.unanswered++
-			continue
-		}
-		l.mute = true
-		l.proxy.holding.Add(1)
+	switch {
+	case at == atRequests && !answer, at == atAnswers && answer:
+		l.close(reset)
+		return errCut
+	case at == withinAnswers && answer:
+		_, _ = to.Write(b[:len(b)/2])
+		return errCut
+	case late > 0 && answer:
+		time.Sleep(late)
 	}
-	return l.mute
-}
-
-// answered notes what the server says to what is held, and reports whether the client is to hear it.
-func (l *link) answered(n int) (swallow bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if n > 0 && l.unanswered > 0 {
-		l.proxy.holding.Add(int64(l.unanswered))
-		l.unanswered = 0
-	}
-	return l.deaf
+	_, err := to.Write(b)
+	return err
 }
 
 func (l *link) close(how func(net.Conn)) {

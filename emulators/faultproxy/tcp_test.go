@@ -190,3 +190,84 @@ func TestAConnectionIsHeldAtAText(t *testing.T) {
 		})
 	}
 }
+
+// TestConnectionsBreakWhereTheScriptSays: a server that counts what arrives
+// tells a request that was lost from an answer that was.
+func TestConnectionsBreakWhereTheScriptSays(t *testing.T) {
+	t.Parallel()
+	arrived := make(chan string, 10)
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = listener.Close() })
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				b := make([]byte, 10)
+				for {
+					n, err := conn.Read(b)
+					if err != nil {
+						return
+					}
+					arrived <- string(b[:n])
+					_, _ = conn.Write(b[:n])
+				}
+			}()
+		}
+	}()
+	p := faultproxy.NewTCP(t, listener.Addr().String())
+	for name, c := range map[string]struct {
+		begin   func()
+		applied bool
+		answer  string
+		err     error
+	}{
+		"reset at requests": {p.ResetRequests, false, "", syscall.ECONNRESET},
+		"reset at answers":  {p.ResetAnswers, true, "", syscall.ECONNRESET},
+		"truncated":         {p.TruncateAnswers, true, "te", io.ErrUnexpectedEOF},
+	} {
+		for _, open := range []bool{true, false} {
+			if !open {
+				c.begin()
+			}
+			conn := connect(t, p)
+			if open {
+				c.begin()
+			}
+			_ = conn.SetDeadline(time.Now().Add(5 * time.Second))
+			_, _ = conn.Write([]byte("text"))
+			got := make([]byte, 4)
+			n, err := io.ReadFull(conn, got)
+			if string(got[:n]) != c.answer || !errors.Is(err, c.err) {
+				t.Errorf("%s: got %q, %v", name, got[:n], err)
+			}
+			select {
+			case what := <-arrived:
+				if !c.applied || what != "text" {
+					t.Errorf("%s: %q arrived", name, what)
+				}
+			default:
+				if c.applied {
+					t.Errorf("%s: nothing arrived", name)
+				}
+			}
+			p.Restore(t)
+		}
+	}
+	p.Delay(30 * time.Millisecond)
+	conn, start := connect(t, p), time.Now()
+	if err := ping(conn); err != nil || time.Since(start) < 30*time.Millisecond || p.Open() == 0 {
+		t.Errorf("late: %v after %v, %d open", err, time.Since(start), p.Open())
+	}
+	_ = conn.Close()
+	for end := time.Now().Add(5 * time.Second); p.Open() > 0; <-time.After(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%d connections are open", p.Open())
+		}
+	}
+}

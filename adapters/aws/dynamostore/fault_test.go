@@ -3,7 +3,6 @@ package dynamostore_test
 import (
 	"context"
 	"errors"
-	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -16,6 +15,7 @@ import (
 	"github.com/taskgate/taskgate/core/task"
 	"github.com/taskgate/taskgate/emulators"
 	"github.com/taskgate/taskgate/emulators/faultproxy"
+	"github.com/taskgate/taskgate/emulators/faulttest"
 )
 
 func record() *task.Record {
@@ -71,44 +71,41 @@ func recovers(t testing.TB, s *dynamostore.Table) {
 }
 
 func TestEveryFaultIsBoundedAndOver(t *testing.T) {
-	_, p, s := behindProxy(t)
-	there := record()
-	if _, err := s.Create(t.Context(), there); err != nil {
-		t.Fatal(err)
+	for _, name := range []string{"Create", "Get", "Replace", "List"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			e := emulators.DynamoDB(t)
+			create(t, e.URL())
+			p := faulttest.To(t, e.URL())
+			s := dynamostore.New(client(p.URL()), table, dynamostore.Options{})
+			there := record()
+			if _, err := s.Create(t.Context(), there); err != nil {
+				t.Fatal(err)
+			}
+			faulttest.Run(t, faulttest.Subject{
+				TCP: p.TCP, Faults: p.Faults(operation(name), faulttest.AWS, false), Says: "the store",
+				Call: func(ctx context.Context) error {
+					switch name {
+					case "Create":
+						return create1(ctx, s)
+					case "List":
+						_, err := s.List(ctx, task.Query{Limit: 10})
+						return err
+					}
+					r, err := s.Get(ctx, there.ID)
+					if err == nil && name == "Replace" {
+						err = s.Replace(ctx, r)
+					}
+					return err
+				},
+			})
+		})
 	}
-	for name, f := range map[string]faultproxy.Fault{
-		"throttled": faultproxy.AWSThrottled, "unavailable": faultproxy.AWSUnavailable, "expired": faultproxy.AWSExpired, "denied": faultproxy.AWSDenied,
-		"reset": faultproxy.ResetBefore, "truncated": faultproxy.Truncated, "html": faultproxy.Status(502, "<html>"), "silent": faultproxy.SilentBefore,
-	} {
-		p.Always(faultproxy.Any, f)
-		for what, call := range map[string]func(context.Context) error{
-			"Create":  func(ctx context.Context) error { return create1(ctx, s) },
-			"Get":     func(ctx context.Context) error { _, err := s.Get(ctx, there.ID); return err },
-			"List":    func(ctx context.Context) error { _, err := s.List(ctx, task.Query{Limit: 10}); return err },
-			"Replace": func(ctx context.Context) error { return s.Replace(ctx, there) },
-		} {
-			patience := 2 * time.Second
-			if name == "silent" {
-				patience = 300 * time.Millisecond
-			}
-			ctx, cancel := context.WithTimeout(t.Context(), patience)
-			start := time.Now()
-			err := call(ctx)
-			cancel()
-			if took := time.Since(start); took > 3*time.Second {
-				t.Errorf("%s, %s: the answer took %v", name, what, took)
-			}
-			if e := unavailable(t, name+", "+what, err); name == "throttled" && e.RetryAfter == 0 {
-				t.Errorf("%s, %s: no RetryAfter", name, what)
-			}
-		}
-		p.Restore()
-		recovers(t, s)
-		var err error
-		if there, err = s.Get(t.Context(), there.ID); err != nil { // an answer that was truncated hid a write
-			t.Fatal(err)
-		}
-	}
+}
+
+// operation matches DynamoDB's name for what a method of the store does.
+func operation(method string) faultproxy.Match {
+	return map[string]faultproxy.Match{"Create": puts, "Get": gets, "Replace": puts, "List": queries}[method]
 }
 
 func TestOneLayerRetriesOnce(t *testing.T) {
@@ -268,32 +265,4 @@ func TestTheDefinitionIsWhatIsCreated(t *testing.T) {
 	if len(indexes) != 1 || *indexes[0].IndexName != dynamostore.ListingIndex || len(indexes[0].KeySchema) != 2 || len(out.Table.KeySchema) != 1 {
 		t.Errorf("%+v", out.Table)
 	}
-}
-
-func TestNoGoroutineIsLeftBehind(t *testing.T) {
-	e := emulators.DynamoDB(t)
-	create(t, e.URL())
-	p := faultproxy.New(t, e.URL())
-	s := dynamostore.New(client(p.URL()), table, dynamostore.Options{})
-	p.Next(faultproxy.Any, faultproxy.SilentBefore, faultproxy.ResetBefore, faultproxy.AWSExpired, faultproxy.SilentAfter)
-	for range 5 {
-		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
-		_ = create1(ctx, s)
-		_, _ = s.List(ctx, task.Query{Limit: 5})
-		cancel()
-	}
-	var stacks string
-	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); <-time.After(20 * time.Millisecond) {
-		buf := make([]byte, 4<<20)
-		stacks = ""
-		for _, g := range strings.Split(string(buf[:runtime.Stack(buf, true)]), "\n\n") {
-			if strings.Contains(g, "dynamostore.(") {
-				stacks += g + "\n\n"
-			}
-		}
-		if stacks == "" {
-			return
-		}
-	}
-	t.Errorf("left behind:\n%s", stacks)
 }

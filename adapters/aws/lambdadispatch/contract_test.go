@@ -2,7 +2,6 @@ package lambdadispatch_test
 
 import (
 	"context"
-	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -17,6 +16,7 @@ import (
 	"github.com/taskgate/taskgate/core/task"
 	"github.com/taskgate/taskgate/emulators/awsemu"
 	"github.com/taskgate/taskgate/emulators/faultproxy"
+	"github.com/taskgate/taskgate/emulators/faulttest"
 	"github.com/taskgate/taskgate/emulators/lambdadouble"
 	"github.com/taskgate/taskgate/emulators/schedulerdouble"
 )
@@ -89,28 +89,20 @@ func TestWithTheSchedulerItKeepsItsContract(t *testing.T) {
 
 func TestEveryFaultIsBoundedAndOver(t *testing.T) {
 	url, _ := worker(t)
-	p := faultproxy.New(t, url)
+	p := faulttest.To(t, url)
 	d := lambdadispatch.New(client(p.URL()), lambdadispatch.Options{})
-	m := task.Outgoing{ID: task.NewID(), Queue: "worker", Body: []byte("{}")}
-	for name, f := range map[string]faultproxy.Fault{
-		"throttled": faultproxy.AWSThrottled, "unavailable": faultproxy.AWSUnavailable, "expired": faultproxy.AWSExpired, "denied": faultproxy.AWSDenied,
-		"reset": faultproxy.ResetBefore, "reset after": faultproxy.ResetAfter, "silent": faultproxy.SilentAfter,
-	} {
-		p.Always(faultproxy.Any, f)
-		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
-		start := time.Now()
-		_, err := d.Dispatch(ctx, m)
-		cancel()
-		var e *task.Error
-		if took := time.Since(start); !errors.As(err, &e) || e.Kind != task.Unavailable || took > 3*time.Second || !strings.HasPrefix(e.Msg, "the function worker") || len(e.Msg) > 80 {
-			t.Errorf("%s: %v after %v", name, err, took)
+	var faults []faulttest.Fault
+	for _, f := range p.Faults(faultproxy.Any, faulttest.AWS, false) {
+		if f.Name == "truncated" { // an answer that has no body has no half: with its status it is whole
+			f.Want = faulttest.Either
 		}
-		if name == "throttled" && (e == nil || e.RetryAfter == 0) {
-			t.Error("throttled: no RetryAfter")
-		}
-		p.Restore()
-		if _, err := d.Dispatch(t.Context(), m); err != nil {
-			t.Errorf("%s: not recovered: %v", name, err)
-		}
+		faults = append(faults, f)
 	}
+	faulttest.Run(t, faulttest.Subject{
+		TCP: p.TCP, Faults: faults, Says: "the function worker",
+		Call: func(ctx context.Context) error {
+			_, err := d.Dispatch(ctx, task.Outgoing{ID: task.NewID(), Queue: "worker", Body: []byte("{}")})
+			return err
+		},
+	})
 }

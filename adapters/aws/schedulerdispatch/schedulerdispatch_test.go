@@ -22,6 +22,7 @@ import (
 	"github.com/taskgate/taskgate/core/task"
 	"github.com/taskgate/taskgate/emulators/awsemu"
 	"github.com/taskgate/taskgate/emulators/faultproxy"
+	"github.com/taskgate/taskgate/emulators/faulttest"
 	"github.com/taskgate/taskgate/emulators/schedulerdouble"
 )
 
@@ -119,38 +120,32 @@ func TestAScheduleOfOursIsAcceptedAgainAndCancelledOnce(t *testing.T) {
 }
 
 func TestEveryFaultIsBoundedAndOver(t *testing.T) {
+	for _, name := range []string{"CreateSchedule", "DeleteSchedule"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := faulttest.To(t, schedulerdouble.New(t, epoch, schedulerdouble.Targets{}).URL())
+			s := New(client(p.URL()), Options{RoleARN: role})
+			faulttest.Run(t, faulttest.Subject{
+				TCP: p.TCP, Faults: p.Faults(faultproxy.Any, faulttest.AWS, true), Says: "EventBridge Scheduler",
+				Call: func(ctx context.Context) error {
+					if name == "DeleteSchedule" {
+						return s.Cancel(ctx, id)
+					}
+					return s.Schedule(ctx, id, epoch.Add(time.Hour), "sqs:sendMessage", []byte("{}"))
+				},
+			})
+		})
+	}
+}
+
+func TestAScheduleWhoseAnswerIsLostIsMadeOnce(t *testing.T) {
 	double := schedulerdouble.New(t, epoch, schedulerdouble.Targets{})
 	p := faultproxy.New(t, double.URL())
 	s := New(client(p.URL()), Options{RoleARN: role})
-	schedule := func(ctx context.Context) error {
-		return s.Schedule(ctx, id, epoch.Add(time.Hour), "sqs:sendMessage", []byte("{}"))
-	}
-	for name, f := range map[string]faultproxy.Fault{
-		"throttled": faultproxy.AWSThrottled, "unavailable": faultproxy.AWSUnavailable, "expired": faultproxy.AWSExpired, "denied": faultproxy.AWSDenied,
-		"reset": faultproxy.ResetBefore, "reset after": faultproxy.ResetAfter, "truncated": faultproxy.Truncated, "silent": faultproxy.SilentAfter,
-	} {
-		p.Always(faultproxy.Any, f)
-		for what, call := range map[string]func(context.Context) error{
-			"Schedule": schedule, "Cancel": func(ctx context.Context) error { return s.Cancel(ctx, id) },
-		} {
-			start := time.Now()
-			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
-			err := call(ctx)
-			cancel()
-			// A repeated call may meet what the first has done: that is success.
-			applied := name == "reset after" || name == "truncated" || name == "silent"
-			if took := time.Since(start); took > 3*time.Second || task.KindOf(err) != task.Unavailable && !(applied && err == nil) {
-				t.Errorf("%s, %s: %v after %v", name, what, err, took)
-			}
-		}
-		p.Restore()
-		if err := schedule(t.Context()); err != nil {
-			t.Errorf("%s: not recovered: %v", name, err)
-		}
-	}
 	p.Next(faultproxy.Any, faultproxy.ResetAfter)
-	if err := schedule(t.Context()); err != nil || len(double.Schedules()) != 1 {
-		t.Errorf("the answer was lost once: %v, %d schedules", err, len(double.Schedules()))
+	err := s.Schedule(t.Context(), id, epoch.Add(time.Hour), "sqs:sendMessage", []byte("{}"))
+	if err != nil || len(double.Schedules()) != 1 {
+		t.Errorf("%v, %d schedules", err, len(double.Schedules()))
 	}
 }
 

@@ -24,6 +24,7 @@ import (
 	"github.com/taskgate/taskgate/emulators"
 	"github.com/taskgate/taskgate/emulators/awsemu"
 	"github.com/taskgate/taskgate/emulators/faultproxy"
+	"github.com/taskgate/taskgate/emulators/faulttest"
 	"github.com/taskgate/taskgate/emulators/schedulerdouble"
 )
 
@@ -144,34 +145,30 @@ func outgoing(topic string) task.Outgoing {
 	}
 }
 
-var publishes = faultproxy.Operation("Publish")
+var (
+	publishes = faultproxy.Operation("Publish")
+	batches   = faultproxy.Operation("PublishBatch")
+)
 
 func TestEveryFaultIsBoundedAndOver(t *testing.T) {
-	t.Parallel()
-	e := emulators.SQS(t)
-	createTopic(t, e.URL(), "tasks", nil)
-	p := faultproxy.New(t, e.URL())
-	d := open(p.URL(), snsdispatch.Options{})
-	for name, f := range map[string]faultproxy.Fault{
-		"throttled": faultproxy.AWSThrottled, "unavailable": faultproxy.AWSUnavailable, "expired": faultproxy.AWSExpired, "denied": faultproxy.AWSDenied,
-		"reset": faultproxy.ResetBefore, "reset after": faultproxy.ResetAfter, "truncated": faultproxy.Truncated, "silent": faultproxy.SilentAfter,
-	} {
-		p.Always(publishes, f)
-		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
-		start := time.Now()
-		_, err := d.Dispatch(ctx, outgoing("tasks"))
-		cancel()
-		var e *task.Error
-		if took := time.Since(start); !errors.As(err, &e) || e.Kind != task.Unavailable || took > 3*time.Second || !strings.HasPrefix(e.Msg, "the topic tasks") || len(e.Msg) > 80 {
-			t.Errorf("%s: %v after %v", name, err, took)
-		}
-		if name == "throttled" && (e == nil || e.RetryAfter == 0) {
-			t.Error("throttled: no RetryAfter")
-		}
-		p.Restore()
-		if _, err := d.Dispatch(t.Context(), outgoing("tasks")); err != nil {
-			t.Errorf("%s: not recovered: %v", name, err)
-		}
+	for name, match := range map[string]faultproxy.Match{"Publish": publishes, "PublishBatch": batches} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			e := emulators.SQS(t)
+			createTopic(t, e.URL(), "tasks", nil)
+			p := faulttest.To(t, e.URL())
+			d := open(p.URL(), snsdispatch.Options{})
+			faulttest.Run(t, faulttest.Subject{
+				TCP: p.TCP, Faults: p.Faults(match, faulttest.AWS, false), Says: "the topic tasks",
+				Call: func(ctx context.Context) error {
+					if name == "PublishBatch" {
+						return d.DispatchBatch(ctx, []task.Outgoing{outgoing("tasks"), outgoing("tasks")})[1].Err
+					}
+					_, err := d.Dispatch(ctx, outgoing("tasks"))
+					return err
+				},
+			})
+		})
 	}
 }
 
@@ -208,7 +205,6 @@ func TestAFailedEntryIsSentOnceMoreUnlessThatIsUseless(t *testing.T) {
 	createTopic(t, e.URL(), "tasks", nil)
 	p := faultproxy.New(t, e.URL())
 	d := open(p.URL(), snsdispatch.Options{})
-	batches := faultproxy.Operation("PublishBatch")
 	ms := []task.Outgoing{outgoing("tasks"), outgoing("tasks"), outgoing("tasks")}
 	again := faultproxy.PartialBatch(faultproxy.FailedEntry{Index: 1, Code: "InternalError"})
 	for name, c := range map[string]struct {

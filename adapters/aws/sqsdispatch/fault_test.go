@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -17,6 +16,7 @@ import (
 	"github.com/taskgate/taskgate/core/task"
 	"github.com/taskgate/taskgate/emulators"
 	"github.com/taskgate/taskgate/emulators/faultproxy"
+	"github.com/taskgate/taskgate/emulators/faulttest"
 )
 
 func outgoing(queue string, delay time.Duration) task.Outgoing {
@@ -80,24 +80,37 @@ func behindProxy(t *testing.T) (*faultproxy.Proxy, *sqsdispatch.Queue) {
 }
 
 func TestEveryFaultIsBoundedAndOver(t *testing.T) {
-	p, d := behindProxy(t)
-	for name, f := range map[string]faultproxy.Fault{
-		"throttled": faultproxy.AWSThrottled, "unavailable": faultproxy.AWSUnavailable, "expired": faultproxy.AWSExpired, "denied": faultproxy.AWSDenied,
-		"reset": faultproxy.ResetBefore, "reset after": faultproxy.ResetAfter, "truncated": faultproxy.Truncated, "html": faultproxy.Status(200, "<html>"),
-	} {
-		for at, match := range map[string]faultproxy.Match{"send": sends, "look-up": lookups} {
-			if at == "look-up" {
-				d = sqsdispatch.New(client(p.URL()), sqsdispatch.Options{})
+	for name, match := range map[string]faultproxy.Match{"SendMessage": sends, "GetQueueUrl": lookups, "SendMessageBatch": batches} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			e := emulators.SQS(t)
+			createQueue(t, e.URL(), "tasks", nil)
+			p := faulttest.To(t, e.URL())
+			c := client(p.URL())
+			d := sqsdispatch.New(c, sqsdispatch.Options{})
+			var bound time.Duration // one and the same for all
+			if name == "SendMessage" {
+				bound = awssdk.AnswerTime
 			}
-			p.Always(match, f)
-			e := unavailable(t, d, t.Context(), 3*time.Second)
-			if name == "throttled" && e.RetryAfter == 0 {
-				t.Errorf("%s at %s: no RetryAfter", name, at)
-			}
-			p.Restore()
-			recovers(t, d)
-		}
+			faulttest.Run(t, faulttest.Subject{
+				TCP: p.TCP, Faults: p.Faults(match, faulttest.AWS, false), Says: "the queue tasks", Bound: bound,
+				Call: func(ctx context.Context) error {
+					switch name {
+					case "GetQueueUrl":
+						return dispatch(ctx, sqsdispatch.New(c, sqsdispatch.Options{}))
+					case "SendMessageBatch":
+						return d.DispatchBatch(ctx, []task.Outgoing{outgoing("tasks", 0), outgoing("tasks", 0)})[1].Err
+					}
+					return dispatch(ctx, d)
+				},
+			})
+		})
 	}
+}
+
+func TestOneLayerRetriesOnce(t *testing.T) {
+	p, d := behindProxy(t)
+	recovers(t, d)
 	before := p.Count(sends)
 	p.Next(sends, faultproxy.AWSThrottled)
 	if err := dispatch(t.Context(), d); err != nil || p.Count(sends) != before+2 {
@@ -107,23 +120,18 @@ func TestEveryFaultIsBoundedAndOver(t *testing.T) {
 	before = p.Count(sends)
 	unavailable(t, d, t.Context(), 3*time.Second)
 	if n := p.Count(sends) - before; n != 2 {
-		t.Errorf("%d attempts, want 2: one layer retries", n)
+		t.Errorf("%d attempts, want 2", n)
 	}
 }
 
-func TestASilentPeerIsBounded(t *testing.T) {
+// TestOneSilentConnectionIsReplaced: as one that died while its function was
+// frozen.
+func TestOneSilentConnectionIsReplaced(t *testing.T) {
 	p, d := behindProxy(t)
 	recovers(t, d)
-	p.Always(sends, faultproxy.SilentAfter)
-	short, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
-	defer cancel()
-	unavailable(t, d, short, time.Second)
-	unavailable(t, d, t.Context(), awssdk.AnswerTime+time.Second)
-	p.Restore()
-	recovers(t, d)
-	p.Next(sends, faultproxy.SilentBefore) // as a connection that died while its function was frozen
+	p.Next(sends, faultproxy.SilentBefore)
 	if err := dispatch(t.Context(), d); err != nil {
-		t.Errorf("one silent connection is not replaced: %v", err)
+		t.Error(err)
 	}
 }
 
@@ -247,35 +255,4 @@ func TestRunAfterBySQSAndByTheScheduler(t *testing.T) {
 	if got, err := receive(ctx); err == nil {
 		t.Errorf("received %s too", got.Body)
 	}
-}
-
-func TestNoGoroutineIsLeftBehind(t *testing.T) {
-	e := emulators.SQS(t)
-	createQueue(t, e.URL(), "tasks", nil)
-	p := faultproxy.New(t, e.URL())
-	for _, match := range []faultproxy.Match{sends, lookups, faultproxy.Operation("SendMessageBatch")} {
-		d := sqsdispatch.New(client(p.URL()), sqsdispatch.Options{})
-		p.Always(match, faultproxy.SilentBefore)
-		for range 3 {
-			ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
-			_ = dispatch(ctx, d)
-			_ = d.DispatchBatch(ctx, []task.Outgoing{outgoing("tasks", 0), outgoing("tasks", 0)})
-			cancel()
-		}
-		p.Restore()
-	}
-	var stacks string
-	for end := time.Now().Add(awssdk.AnswerTime + 3*time.Second); time.Now().Before(end); <-time.After(20 * time.Millisecond) {
-		buf := make([]byte, 4<<20)
-		stacks = ""
-		for _, g := range strings.Split(string(buf[:runtime.Stack(buf, true)]), "\n\n") {
-			if strings.Contains(g, "sqsdispatch.(") || strings.Contains(g, "memo.(") {
-				stacks += g + "\n\n"
-			}
-		}
-		if stacks == "" {
-			return
-		}
-	}
-	t.Errorf("left behind:\n%s", stacks)
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/taskgate/taskgate/emulators"
 	"github.com/taskgate/taskgate/emulators/azureemu"
 	"github.com/taskgate/taskgate/emulators/faultproxy"
+	"github.com/taskgate/taskgate/emulators/faulttest"
 )
 
 // bounded is how long a call may take that the peer never answers: the
@@ -298,34 +299,71 @@ func TestA2SecondScheduleComesThenAndACancelledOneNever(t *testing.T) {
 	}
 }
 
-func TestNoGoroutineIsLeftBehind(t *testing.T) {
-	e := emulators.ServiceBus(t, oneQueue(emulators.BusQueue{}))
-	before, _ := sdkGoroutines()
-	p := faultproxy.NewTCP(t, e.Addr())
-	d := open(t, p.Addr(), servicebusdispatch.Options{})
-	recovers(t, d, outgoing(time.Time{}))
-	p.Silence()
-	unavailable(t, d, outgoing(time.Time{}), bounded)
-	recovers(t, d, outgoing(time.Now().Add(time.Hour)))
-	p.Drop()
-	recovers(t, d, outgoing(time.Time{}))
-	m := outgoing(time.Time{})
-	m.Queue = "no-such-queue"
-	unavailable(t, d, m, bounded)
-	if err := d.Close(t.Context()); err != nil {
-		t.Error(err)
+// TestEveryFaultIsBoundedAndOver: what the service refuses, it refuses by the
+// condition of its entity, and a token when a connection is made.
+func TestEveryFaultIsBoundedAndOver(t *testing.T) {
+	entities := map[string]emulators.BusQueue{queue: {}, "busy": {Refuse: "com.microsoft:server-busy"}, "broken": {Refuse: "amqp:internal-error"}}
+	topics := map[string]emulators.BusTopic{}
+	for name, q := range entities {
+		topics[name] = emulators.BusTopic{BusQueue: q, Subscriptions: map[string]emulators.BusQueue{"workers": {}}}
 	}
-	unavailable(t, d, outgoing(time.Time{}), time.Second) // it stays closed
-	end := time.Now().Add(5 * time.Second)
-	for {
-		n, stacks := sdkGoroutines()
-		if n <= before {
-			return
+	type call func(context.Context, *servicebusdispatch.Dispatcher, string) error
+	alone := func(later time.Duration) call {
+		return func(ctx context.Context, d *servicebusdispatch.Dispatcher, to string) error {
+			var due time.Time
+			if later > 0 {
+				due = time.Now().Add(later)
+			}
+			m := outgoing(due)
+			m.Queue = to
+			_, err := d.Dispatch(ctx, m)
+			return err
 		}
-		if time.Now().After(end) {
-			t.Fatalf("%d goroutines are left behind:\n%s", n-before, stacks)
-		}
-		<-time.After(20 * time.Millisecond)
+	}
+	batch := func(ctx context.Context, d *servicebusdispatch.Dispatcher, to string) error {
+		ms := []task.Outgoing{outgoing(time.Time{}), outgoing(time.Time{})}
+		ms[0].Queue, ms[1].Queue = to, to
+		return d.DispatchBatch(ctx, ms)[1].Err
+	}
+	for name, c := range map[string]struct {
+		config emulators.ServiceBusConfig
+		call   call
+	}{
+		"queue":       {emulators.ServiceBusConfig{Queues: entities}, alone(0)},
+		"queue later": {emulators.ServiceBusConfig{Queues: entities}, alone(time.Hour)},
+		"queue batch": {emulators.ServiceBusConfig{Queues: entities}, batch},
+		"topic":       {emulators.ServiceBusConfig{Topics: topics}, alone(0)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if testing.Short() && name != "queue" {
+				t.Skip("one way is enough here")
+			}
+			t.Parallel()
+			p := faultproxy.NewTCP(t, emulators.ServiceBus(t, c.config).Addr())
+			var refuse atomic.Bool
+			options := azureemu.ServiceBusOptions(p.Addr())
+			options.RetryOptions = servicebusdispatch.ClientOptions().RetryOptions
+			d := openWith(t, func() (*azservicebus.Client, error) {
+				return azservicebus.NewClient("ns.servicebus.windows.net", refusing{now: &refuse}, options)
+			}, servicebusdispatch.Options{Topic: c.config.Topics != nil})
+			to := queue
+			entity := func(name string) func() { return func() { to = name } }
+			back := func(testing.TB) { to = queue }
+			faulttest.Run(t, faulttest.Subject{
+				TCP: p,
+				Faults: append(faulttest.Connection(p),
+					faulttest.Fault{Name: "throttled", Wait: true, Begin: entity("busy"), End: back},
+					faulttest.Fault{Name: "server error", Begin: entity("broken"), End: back},
+					faulttest.Fault{Name: "expired", Begin: func() { refuse.Store(true); p.Drop() }, End: func(testing.TB) { refuse.Store(false) }},
+				),
+				Silence: 1100 * time.Millisecond, // what it takes to be sure that a link is dead
+				Call:    func(ctx context.Context) error { return c.call(ctx, d, to) },
+				Close:   func() { _ = d.Close(t.Context()) },
+			})
+			if name == "queue" {
+				unavailable(t, d, outgoing(time.Time{}), time.Second) // it stays closed
+			}
+		})
 	}
 }
 

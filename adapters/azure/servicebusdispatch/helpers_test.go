@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime"
-	"strings"
 	"testing"
 	"time"
 
@@ -171,16 +169,4 @@ func recovers(t testing.TB, d *servicebusdispatch.Dispatcher, m task.Outgoing) {
 		}
 	}
 	t.Fatalf("not recovered after %v: %v", time.Since(start), err)
-}
-
-// sdkGoroutines counts the goroutines of the SDK and of the dispatcher.
-func sdkGoroutines() (n int, stacks string) {
-	buf := make([]byte, 4<<20)
-	for _, g := range strings.Split(string(buf[:runtime.Stack(buf, true)]), "\n\n") {
-		if strings.Contains(g, "azservicebus") || strings.Contains(g, "go-amqp") || strings.Contains(g, "servicebusdispatch.") && !strings.Contains(g, "testing.") {
-			n++
-			stacks += g + "\n\n"
-		}
-	}
-	return n, stacks
 }
