@@ -142,7 +142,7 @@ func parseCursor(text string, f Filter) (Position, error) {
 		err = json.Unmarshal(b, &c)
 	}
 	switch {
-	case err != nil || c.ID == "" || c.EnqueuedAt.IsZero():
+	case err != nil || !validID(c.ID) || c.EnqueuedAt.IsZero():
 		return Position{}, &Error{Kind: InvalidCursor, Msg: "cursor is not one of this service's", Err: err}
 	case c.Filter != f.sum():
 		return Position{}, Errorf(InvalidCursor, "cursor belongs to a listing with other filters")

@@ -2,6 +2,7 @@ package task_test
 
 import (
 	"context"
+	"encoding/base64"
 	"fmt"
 	"slices"
 	"strings"
@@ -177,8 +178,13 @@ func TestWalkingAListingVisitsEachTaskOnceNewestFirst(t *testing.T) {
 	}
 	_, err = r.List(t.Context(), call, task.Filter{TaskName: "t0"}, 5, one.NextCursor)
 	wantKind(t, err, task.InvalidCursor)
-	for _, bad := range []string{"x", "e30", "!!!"} {
-		_, err = r.List(t.Context(), call, task.Filter{}, 5, bad)
+	made, err := base64.RawURLEncoding.DecodeString(one.NextCursor)
+	if err != nil {
+		t.Fatal(err)
+	}
+	made = []byte(strings.Replace(string(made), "0000-7000", strings.Repeat("x", 2000), 1)) // longer than a store takes in a key
+	for _, bad := range []string{"x", "e30", "!!!", base64.RawURLEncoding.EncodeToString(made)} {
+		_, err = r.List(t.Context(), call, task.Filter{TaskName: "t1"}, 5, bad)
 		wantKind(t, err, task.InvalidCursor)
 	}
 }
