@@ -1,6 +1,7 @@
 package task
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -36,7 +37,8 @@ func (t Time) String() string {
 // MarshalText implements encoding.TextMarshaler, for stores.
 func (t Time) MarshalText() ([]byte, error) { return []byte(t.String()), nil }
 
-// UnmarshalText accepts any RFC 3339 timestamp, and "" for none.
+// UnmarshalText accepts any RFC 3339 timestamp whose year, in UTC, has a text of
+// four digits too, and "" for none.
 func (t *Time) UnmarshalText(text []byte) error {
 	if len(text) == 0 {
 		*t = Time{}
@@ -46,7 +48,11 @@ func (t *Time) UnmarshalText(text []byte) error {
 	if err := parsed.UnmarshalText(text); err != nil {
 		return err
 	}
-	*t = At(parsed)
+	at := At(parsed)
+	if year := at.Year(); year < 1 || year > 9999 {
+		return fmt.Errorf("the year is %d in UTC", year)
+	}
+	*t = at
 	return nil
 }
 
