@@ -94,8 +94,9 @@ mutants: ## show that each deliberate defect is caught by its case of the contra
 bench: ## measure, side by side with peers and floors (docs/performance.md)
 	./bench/run
 
-soak: ## the long runs: kills under load, again and again
+soak: emulators ## the long runs: kills under load, and histories by the hundred thousand
 	TASKGATE_SOAK=1 $(GO) test -count=1 -timeout 60m -run Soak -v ./functions/local
+	TASKGATE_SOAK=1 $(GO) test -count=1 -timeout 60m -run Soak -v ./adapters/aws/dynamostore
 
 generate: ## make openapi.json from openapi.yaml
 	$(GO) generate ./...

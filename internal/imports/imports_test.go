@@ -41,6 +41,7 @@ var rules = []struct{ below, never, why string }{
 	{"functions/aws", azureSDK, "one cloud's binary never links the other's SDK"},
 	{"functions/azure", awsSDK, "one cloud's binary never links the other's SDK"},
 	{"functions/", "testing", "no production binary links a test suite"},
+	{"functions/", "github.com/anishathalye/", "no production binary links a model checker"},
 	{"functions/", module + "core/tasktest", "no production binary links a fake"},
 	{"functions/", module + "emulators", "no production binary links an emulator"},
 }
