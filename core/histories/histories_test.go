@@ -36,7 +36,7 @@ func serve(t *testing.T, store task.Store, d task.Dispatcher, front func(http.Ha
 	_, atomic := d.(task.AtomicDispatcher)
 	return histories.Target{
 		BaseURL: server.URL, Caller: "local", Atomic: atomic,
-		Token: func(id string) string { return tokens.Sign(id, time.Now().Add(24*time.Hour)) },
+		Token: func(id string) string { return tokens.Sign(id, task.Time{}, time.Now().Add(24*time.Hour)) },
 	}
 }
 

@@ -306,13 +306,13 @@ func TestTheTokenOutlivesTheRecord(t *testing.T) {
 func TestOnlyItsOwnTokenReportsOnATask(t *testing.T) {
 	r := newRig(t)
 	id := r.enqueue(t, sendEmail).ID
-	good := r.token(id, epoch.Add(time.Hour))
+	good := r.Tokens.Sign(id, task.Time{}, epoch.Add(time.Hour))
 	dot := strings.LastIndexByte(good, '.')
 	other := task.Tokens{Secrets: [][]byte{[]byte("another-secret-another-secret-00")}}
 	for name, token := range map[string]string{
 		"none": "", "garbage": "v1.x.y", "two parts": good[:dot], "no signature": good[:dot+1],
 		"another task's": r.Tokens.Sign("01936b5e-0000-7000-8000-0000000000ff", task.At(epoch), epoch.Add(time.Hour)),
-		"expired":        r.token(id, epoch),
+		"expired":        r.Tokens.Sign(id, task.Time{}, epoch),
 		"forged":         other.Sign(id, task.At(epoch), epoch.Add(time.Hour)),
 		"changed":        "v1.e30" + good[dot:],
 	} {

@@ -10,7 +10,7 @@ import (
 type Reporter struct {
 	service    *Service
 	id         string
-	enqueuedAt Time // tells the task from another that takes its id over
+	enqueuedAt Time // tells the task from another that takes its id over; zero = either
 }
 
 // Reporter checks the token that the task's message carried: Unauthenticated
@@ -38,7 +38,9 @@ func (w Reporter) Report(ctx context.Context, e Event) (Answer, error) {
 		write, acknowledge, err = r.apply(event, s.Now(), s.ResultTTL)
 		return write, err
 	}
-	own := func(r *Record) bool { return r.EnqueuedAt.Equal(w.enqueuedAt.Time) } // the token is the right to see it
+	own := func(r *Record) bool { // the token is the right to see it
+		return w.enqueuedAt.IsZero() || r.EnqueuedAt.Equal(w.enqueuedAt.Time)
+	}
 	r, err := s.update(ctx, id, own, change)
 	if KindOf(err) == Oversize && e.Error != nil {
 		// A report of the end must not be lost for the length of its traceback.

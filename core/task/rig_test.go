@@ -26,17 +26,14 @@ type rig struct {
 	store *tasktest.Store
 	queue *tasktest.Queue
 
-	mu       sync.Mutex
-	now      time.Time
-	enqueued map[string]task.Time // when each id was first recorded
+	mu  sync.Mutex
+	now time.Time
 }
 
 func newRig(t *testing.T) *rig {
 	t.Helper()
-	r := &rig{store: &tasktest.Store{}, queue: &tasktest.Queue{}, now: epoch, enqueued: map[string]task.Time{}}
+	r := &rig{store: &tasktest.Store{}, queue: &tasktest.Queue{}, now: epoch}
 	r.queue.Now = r.clock
-	r.store.After(r.recorded)
-	r.queue.After(r.recorded)
 	ids := 0
 	r.Service = &task.Service{
 		Store:           r.store,
@@ -55,23 +52,6 @@ func newRig(t *testing.T) *rig {
 		Log: slog.New(slog.DiscardHandler),
 	}
 	return r
-}
-
-// recorded is the hook that notes when a task was enqueued, for its token.
-func (r *rig) recorded(_ context.Context, op tasktest.Op, id string) {
-	now := r.Now()
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if _, there := r.enqueued[id]; !there && (op == tasktest.Create || op == tasktest.CreateAndDispatch) {
-		r.enqueued[id] = task.At(now)
-	}
-}
-
-// token is what the task's message carries, but for its end.
-func (r *rig) token(id string, exp time.Time) string {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.Tokens.Sign(id, r.enqueued[id], exp)
 }
 
 func (r *rig) clock() time.Time {
@@ -118,7 +98,7 @@ func (r *rig) keyed(ctx context.Context, t *testing.T, key, body string) (task.A
 
 // report reports an event with the right token.
 func (r *rig) report(ctx context.Context, id string, e task.Event) (task.Answer, error) {
-	reporter, err := r.Reporter(id, r.token(id, r.clock().Add(time.Hour)))
+	reporter, err := r.Reporter(id, r.Tokens.Sign(id, task.Time{}, r.clock().Add(time.Hour)))
 	if err != nil {
 		return task.Answer{}, err
 	}

@@ -17,7 +17,8 @@ import (
 // with the payload {"id","exp","enq"}, exp in Unix seconds, enq in Unix
 // microseconds, and no padding. enq is the task's enqueued_at: when a record is
 // past its life its key, and so its id, may become another task's, on which a
-// message that has outlived its own task must not report.
+// message that has outlived its own task must not report. A token without it is
+// for whichever task has the id.
 type Tokens struct {
 	// Secrets, of at least MinSecretBytes each; the first signs, all verify.
 	Secrets [][]byte
@@ -29,18 +30,24 @@ const MinSecretBytes = 32
 type tokenPayload struct {
 	ID  string `json:"id"`
 	Exp int64  `json:"exp"`
-	Enq int64  `json:"enq"`
+	Enq int64  `json:"enq,omitempty"`
 }
 
-// Sign returns the token for the task of that id and enqueued_at, valid before exp.
+// Sign returns the token for the task of that id and enqueued_at (zero =
+// whichever), valid before exp.
 func (t Tokens) Sign(id string, enqueuedAt Time, exp time.Time) string {
-	payload, _ := json.Marshal(tokenPayload{id, exp.Unix(), enqueuedAt.UnixMicro()}) // always encodes
+	p := tokenPayload{ID: id, Exp: exp.Unix()}
+	if !enqueuedAt.IsZero() {
+		p.Enq = enqueuedAt.UnixMicro()
+	}
+	payload, _ := json.Marshal(p) // a string and integers always encode
 	signed := "v1." + base64.RawURLEncoding.EncodeToString(payload)
 	return signed + "." + base64.RawURLEncoding.EncodeToString(mac(t.Secrets[0], signed))
 }
 
 // Verify returns the enqueued_at of the task with this id on which the token
-// gives the right to report, or why it gives none, as Unauthenticated.
+// gives the right to report (zero = whichever), or why it gives none, as
+// Unauthenticated.
 // Signatures are compared in constant time.
 func (t Tokens) Verify(token, id string, now time.Time) (enqueuedAt Time, err error) {
 	dot := strings.LastIndexByte(token, '.')
@@ -64,6 +71,9 @@ func (t Tokens) Verify(token, id string, now time.Time) (enqueuedAt Time, err er
 		return Time{}, Errorf(Unauthenticated, "the token is another task's")
 	case now.Unix() >= p.Exp:
 		return Time{}, Errorf(Unauthenticated, "the token has expired")
+	}
+	if p.Enq == 0 {
+		return Time{}, nil
 	}
 	return At(time.UnixMicro(p.Enq)), nil
 }

@@ -69,6 +69,6 @@ func historiesOf(p *process) histories.Target {
 	tokens := task.Tokens{Secrets: [][]byte{[]byte(secret)}}
 	return histories.Target{
 		BaseURL: p.url, Caller: "local", Atomic: true, Members: `,"delay_seconds":3600`,
-		Token: func(id string) string { return tokens.Sign(id, time.Now().Add(24*time.Hour)) },
+		Token: func(id string) string { return tokens.Sign(id, task.Time{}, time.Now().Add(24*time.Hour)) },
 	}
 }
