@@ -54,6 +54,7 @@ func run(n int) error {
 	defer services.Close()
 	all := []*contender{
 		{name: "aws-lambda-go alone", source: "./bench/aws/bare"},
+		{name: "with the SDK linked", source: "./bench/aws/linked"},
 		{name: "functions/aws, one queue", source: "./functions/aws", settings: settings(services.URL, one)},
 		{name: "functions/aws, all targets", source: "./functions/aws", settings: settings(services.URL, four)},
 		{name: "functions/aws-worker", source: "./functions/aws-worker", settings: []string{"TASKGATE_EVENTS_BASE=" + services.URL}},
