@@ -13,6 +13,7 @@ import (
 	"github.com/aws/smithy-go"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 
+	"github.com/taskgate/taskgate/adapters/aws/internal/message"
 	"github.com/taskgate/taskgate/core/task"
 )
 
@@ -29,27 +30,27 @@ func TestMessage(t *testing.T) {
 		most int64
 		kind task.Kind
 	}{
-		"at the limit":              {sized(MaxMessageBytes - attributeRoom), MaxMessageBytes, ""},
-		"above":                     {sized(MaxMessageBytes - attributeRoom + 1), MaxMessageBytes, task.MessageTooLarge},
-		"large, where permitted":    {sized(1<<20 - attributeRoom), 1 << 20, ""},
+		"at the limit":              {sized(MaxMessageBytes - message.AttributeRoom), MaxMessageBytes, ""},
+		"above":                     {sized(MaxMessageBytes - message.AttributeRoom + 1), MaxMessageBytes, task.MessageTooLarge},
+		"large, where permitted":    {sized(1<<20 - message.AttributeRoom), 1 << 20, ""},
 		"with large attributes":     {wide, 3000, task.MessageTooLarge},
 		"a group where are none":    {grouped, MaxMessageBytes, task.MessageRejected},
 		"the smallest there may be": {sized(768), 1024, ""},
 	} {
-		if _, err := message(c.m, "arn", c.most); task.KindOf(err) != c.kind {
+		if _, _, err := build(c.m, "arn", c.most); task.KindOf(err) != c.kind {
 			t.Errorf("%s: %v, want %q", name, err, c.kind)
 		}
 	}
 	m := sized(1)
 	m.Body = []byte("[\"\ufffe\uffff\ufffd<\"]")
 	m.Attributes = map[string]string{task.AttributeTaskName: "é <b>", task.AttributeEnvelope: "{\"k\":\"\uffff\"}"}
-	in, err := message(m, "arn", MaxMessageBytes)
+	in, _, err := build(m, "arn", MaxMessageBytes)
 	if err != nil || *in.Message != "[\"\\ufffe\\uffff\ufffd<\"]" || *in.TopicArn != "arn" || in.MessageGroupId != nil || in.MessageDeduplicationId != nil ||
 		*in.MessageAttributes[task.AttributeTaskName].StringValue != "é <b>" || *in.MessageAttributes[task.AttributeEnvelope].StringValue != `{"k":"\uffff"}` {
 		t.Errorf("%+v, %v", in, err)
 	}
 	m.Queue = "t.fifo"
-	if in, err = message(m, "arn", MaxMessageBytes); err != nil || *in.MessageGroupId != "id-1" || *in.MessageDeduplicationId != "id-1" {
+	if in, _, err = build(m, "arn", MaxMessageBytes); err != nil || *in.MessageGroupId != "id-1" || *in.MessageDeduplicationId != "id-1" {
 		t.Errorf("%+v, %v", in, err)
 	}
 }

@@ -4,7 +4,6 @@ package snsdispatch
 import (
 	"context"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -12,6 +11,7 @@ import (
 
 	"github.com/taskgate/taskgate/adapters/aws/awssdk"
 	"github.com/taskgate/taskgate/adapters/aws/internal/memo"
+	"github.com/taskgate/taskgate/adapters/aws/internal/message"
 	"github.com/taskgate/taskgate/core/task"
 )
 
@@ -71,9 +71,9 @@ func (t *Topic) Limits(ctx context.Context, name string, delay time.Duration) ta
 		Route:             Route,
 		SupportsDefer:     t.options.Scheduler != nil,
 		SupportsGetResult: true,
-		SupportsGroup:     isFIFO(name),
+		SupportsGroup:     message.IsFIFO(name),
 		FanOut:            true,
-		MaxMessageBytes:   new(maxBody(t.size(ctx, name))),
+		MaxMessageBytes:   new(message.MaxBody(t.size(ctx, name))),
 	}
 	if t.options.Scheduler != nil && delay > 0 {
 		l.Route, l.SupportsCancel = RouteScheduler, true
@@ -81,9 +81,6 @@ func (t *Topic) Limits(ctx context.Context, name string, delay time.Duration) ta
 	}
 	return l
 }
-
-// isFIFO reports whether a topic is one, which its name says.
-func isFIFO(name string) bool { return strings.HasSuffix(name, ".fifo") }
 
 func (t *Topic) arn(name string) string { return t.options.ARNPrefix + name }
 
@@ -114,7 +111,7 @@ func (t *Topic) readSize(ctx context.Context, arn string) (int64, error) {
 // Dispatch implements [task.Dispatcher]. A FIFO topic drops an id that comes
 // again within five minutes; a standard one delivers it again.
 func (t *Topic) Dispatch(ctx context.Context, m task.Outgoing) (task.Receipt, error) {
-	in, err := message(m, t.arn(m.Queue), t.size(ctx, m.Queue))
+	in, _, err := build(m, t.arn(m.Queue), t.size(ctx, m.Queue))
 	if err != nil {
 		return task.Receipt{}, err
 	}

@@ -33,10 +33,6 @@ func (q queue) maxBytes() int64 {
 	return q.maxMessage
 }
 
-// maxBody leaves room for the attributes. A queue so small that they would have
-// a large part of it counts them when it is sent to.
-func (q queue) maxBody() int64 { return q.maxBytes() - min(attributeRoom, q.maxBytes()/4) }
-
 // lookUp finds a queue by its name, and reads what its attributes say of its
 // limits. Where that is not permitted they are unknown.
 func (q *Queue) lookUp(ctx context.Context, name string) (queue, error) {

@@ -17,6 +17,7 @@ import (
 	"github.com/aws/smithy-go"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 
+	"github.com/taskgate/taskgate/adapters/aws/internal/message"
 	"github.com/taskgate/taskgate/core/task"
 )
 
@@ -52,7 +53,7 @@ func outgoing(queue string) task.Outgoing {
 }
 
 func TestWhatIsSent(t *testing.T) {
-	standard, err := message(outgoing("tasks"), queue{url: "https://sqs/1/tasks"}, 1500*time.Millisecond)
+	standard, _, err := build(outgoing("tasks"), queue{url: "https://sqs/1/tasks"}, 1500*time.Millisecond)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,7 +65,7 @@ func TestWhatIsSent(t *testing.T) {
 
 	fifo := outgoing("tasks.fifo")
 	fifo.Group = "customer-1"
-	ordered, err := message(fifo, queue{url: "https://sqs/1/tasks.fifo"}, 0)
+	ordered, _, err := build(fifo, queue{url: "https://sqs/1/tasks.fifo"}, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -99,7 +100,7 @@ func TestDelaysAreRoundedUpAndBounded(t *testing.T) {
 		{"tasks.fifo", 0, 0, ""},
 		{"tasks.fifo", 1, 0, task.MessageRejected},
 	} {
-		in, err := message(outgoing(c.queue), queue{}, c.delay)
+		in, _, err := build(outgoing(c.queue), queue{}, c.delay)
 		if task.KindOf(err) != c.kind || err == nil && in.DelaySeconds != c.seconds {
 			t.Errorf("%s after %v: %+v, %v", c.queue, c.delay, in, err)
 		}
@@ -121,15 +122,15 @@ func TestSizesAndGroupsAreHeldToTheLimits(t *testing.T) {
 		known queue
 		kind  task.Kind
 	}{
-		"at the limit":              {sized(1<<20 - attributeRoom), queue{}, ""},
-		"above":                     {sized(1<<20 - attributeRoom + 1), queue{}, task.MessageTooLarge},
-		"at the queue's own":        {sized(10000 - attributeRoom), queue{maxMessage: 10000}, ""},
-		"above the queue's own":     {sized(10000 - attributeRoom + 1), queue{maxMessage: 10000}, task.MessageTooLarge},
+		"at the limit":              {sized(1<<20 - message.AttributeRoom), queue{}, ""},
+		"above":                     {sized(1<<20 - message.AttributeRoom + 1), queue{}, task.MessageTooLarge},
+		"at the queue's own":        {sized(10000 - message.AttributeRoom), queue{maxMessage: 10000}, ""},
+		"above the queue's own":     {sized(10000 - message.AttributeRoom + 1), queue{maxMessage: 10000}, task.MessageTooLarge},
 		"with large attributes":     {wide, queue{maxMessage: 3000}, task.MessageTooLarge},
 		"a group where are none":    {grouped, queue{}, task.MessageRejected},
 		"the smallest queue's part": {sized(768), queue{maxMessage: 1024}, ""},
 	} {
-		if _, err := message(c.m, c.known, 0); task.KindOf(err) != c.kind {
+		if _, _, err := build(c.m, c.known, 0); task.KindOf(err) != c.kind {
 			t.Errorf("%s: %v, want %q", name, err, c.kind)
 		}
 	}
@@ -158,14 +159,14 @@ func TestTheRouteAndTheLimitsOfADelay(t *testing.T) {
 		defers, cancels  bool
 		maxDelay, maxMsg int64 // 0 = none
 	}{
-		{"q", false, false, 0, "sqs", true, false, 900, MaxMessageBytes - attributeRoom},
-		{"q", false, false, time.Hour, "sqs", true, false, 900, MaxMessageBytes - attributeRoom},
-		{"q", true, false, 900 * time.Second, "sqs", true, false, 0, MaxMessageBytes - attributeRoom},
+		{"q", false, false, 0, "sqs", true, false, 900, MaxMessageBytes - message.AttributeRoom},
+		{"q", false, false, time.Hour, "sqs", true, false, 900, MaxMessageBytes - message.AttributeRoom},
+		{"q", true, false, 900 * time.Second, "sqs", true, false, 0, MaxMessageBytes - message.AttributeRoom},
 		{"q", true, false, 900*time.Second + 1, "scheduler", true, true, 0, MaxScheduledBytes},
 		{"q", true, true, 1, "scheduler", true, true, 0, MaxScheduledBytes},
-		{"q", true, true, 0, "sqs", true, false, 0, MaxMessageBytes - attributeRoom},
-		{"q.fifo", false, false, 1, "sqs", false, false, 0, MaxMessageBytes - attributeRoom},
-		{"q.fifo", true, false, time.Hour, "sqs", false, false, 0, MaxMessageBytes - attributeRoom},
+		{"q", true, true, 0, "sqs", true, false, 0, MaxMessageBytes - message.AttributeRoom},
+		{"q.fifo", false, false, 1, "sqs", false, false, 0, MaxMessageBytes - message.AttributeRoom},
+		{"q.fifo", true, false, time.Hour, "sqs", false, false, 0, MaxMessageBytes - message.AttributeRoom},
 		{"q.fifo", true, true, 1, "scheduler", true, true, 0, MaxScheduledBytes},
 	} {
 		o := Options{ScheduleAlways: c.always}
@@ -176,7 +177,7 @@ func TestTheRouteAndTheLimitsOfADelay(t *testing.T) {
 		cancel() // nothing is looked up
 		l := New(nil, o).Limits(ended, c.queue, c.delay)
 		if l.Route != c.route || l.SupportsDefer != c.defers || l.SupportsCancel != c.cancels || aws.ToInt64(l.MaxDelaySeconds) != c.maxDelay ||
-			*l.MaxMessageBytes != c.maxMsg || l.SupportsGroup != isFIFO(c.queue) || l.FanOut || l.MaxDeliveries != nil {
+			*l.MaxMessageBytes != c.maxMsg || l.SupportsGroup != message.IsFIFO(c.queue) || l.FanOut || l.MaxDeliveries != nil {
 			t.Errorf("%+v: %+v", c, l)
 		}
 	}

@@ -3,7 +3,6 @@ package sqsdispatch
 
 import (
 	"context"
-	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -11,6 +10,7 @@ import (
 
 	"github.com/taskgate/taskgate/adapters/aws/awssdk"
 	"github.com/taskgate/taskgate/adapters/aws/internal/memo"
+	"github.com/taskgate/taskgate/adapters/aws/internal/message"
 	"github.com/taskgate/taskgate/core/task"
 )
 
@@ -73,8 +73,8 @@ func (q *Queue) Limits(ctx context.Context, name string, delay time.Duration) ta
 	l := task.Limits{
 		Route:             Route,
 		SupportsGetResult: true,
-		SupportsGroup:     isFIFO(name),
-		MaxMessageBytes:   new(known.maxBody()),
+		SupportsGroup:     message.IsFIFO(name),
+		MaxMessageBytes:   new(message.MaxBody(known.maxBytes())),
 	}
 	if known.maxDeliveries > 0 {
 		l.MaxDeliveries = new(known.maxDeliveries)
@@ -83,9 +83,9 @@ func (q *Queue) Limits(ctx context.Context, name string, delay time.Duration) ta
 	case q.schedules(name, delay):
 		l.Route, l.SupportsDefer, l.SupportsCancel = RouteScheduler, true, true
 		l.MaxMessageBytes = new(min(*l.MaxMessageBytes, MaxScheduledBytes))
-	case q.options.Scheduler != nil && (q.options.ScheduleAlways || !isFIFO(name)):
+	case q.options.Scheduler != nil && (q.options.ScheduleAlways || !message.IsFIFO(name)):
 		l.SupportsDefer = true
-	case !isFIFO(name):
+	case !message.IsFIFO(name):
 		l.SupportsDefer, l.MaxDelaySeconds = true, new(int64(MaxDelay/time.Second))
 	}
 	return l
@@ -96,11 +96,8 @@ func (q *Queue) Limits(ctx context.Context, name string, delay time.Duration) ta
 // is the Scheduler's own does that.
 func (q *Queue) schedules(name string, delay time.Duration) bool {
 	return q.options.Scheduler != nil &&
-		(delay > 0 && q.options.ScheduleAlways || delay > MaxDelay && !isFIFO(name))
+		(delay > 0 && q.options.ScheduleAlways || delay > MaxDelay && !message.IsFIFO(name))
 }
-
-// isFIFO reports whether a queue is one, which its name says.
-func isFIFO(name string) bool { return strings.HasSuffix(name, ".fifo") }
 
 // Dispatch implements [task.Dispatcher]. A FIFO queue drops an id that comes
 // again within five minutes; a standard one delivers it again.
@@ -112,7 +109,7 @@ func (q *Queue) Dispatch(ctx context.Context, m task.Outgoing) (task.Receipt, er
 	if q.schedules(m.Queue, q.delay(m)) {
 		return task.Receipt{}, q.schedule(ctx, m, known)
 	}
-	in, err := message(m, known, q.delay(m))
+	in, _, err := build(m, known, q.delay(m))
 	if err != nil {
 		return task.Receipt{}, err
 	}
