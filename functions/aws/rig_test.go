@@ -1,16 +1,13 @@
 package main_test
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
-	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -24,7 +21,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
 	"github.com/aws/aws-sdk-go-v2/service/sns"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
-	"github.com/go-json-experiment/json"
 
 	"github.com/taskgate/taskgate/adapters/aws/dynamostore"
 	"github.com/taskgate/taskgate/core/apitest"
@@ -55,9 +51,6 @@ func TestMain(m *testing.M) {
 	_ = os.RemoveAll(dir)
 	os.Exit(code)
 }
-
-// patience bounds what the tests wait for.
-const patience = 30 * time.Second
 
 // The emulated account's resources. The topic's only subscriber is a queue.
 const (
@@ -227,41 +220,17 @@ func (d *deployment) work() {
 // send sends a request, and holds it and its answer to the contract.
 func (d *deployment) send(method, path, body string, headers ...string) (int, []byte) {
 	d.Helper()
-	to, err := url.Parse(d.base + path)
-	if err != nil {
-		d.Fatal(err)
-	}
-	req, err := http.NewRequestWithContext(d.Context(), method, to.String(), nil)
-	if err != nil {
-		d.Fatal(err)
-	}
-	if body != "" {
-		req.Body = io.NopCloser(bytes.NewReader([]byte(body)))
-		req.ContentLength = int64(len(body))
-		req.Header.Set("Content-Type", "application/json")
-	}
-	req.Header.Set("Authorization", "Bearer key-of-alice")
-	for i := 0; i < len(headers); i += 2 {
-		req.Header.Set(headers[i], headers[i+1])
-	}
-	resp, err := (&http.Client{Transport: apitest.Transport{}}).Do(req)
+	client := apitest.Client{URL: d.base, Key: "key-of-alice"}
+	status, answer, err := client.Send(d.Context(), method, path, body, headers...)
 	if err != nil {
 		d.Fatalf("%s %s: %v", method, path, err)
 	}
-	defer resp.Body.Close()
-	answer, err := io.ReadAll(resp.Body)
-	if err != nil {
-		d.Fatal(err)
-	}
-	return resp.StatusCode, answer
+	return status, answer
 }
 
-func (d *deployment) document(status int, answer []byte) (doc task.Document) {
+func (d *deployment) document(status int, answer []byte) task.Document {
 	d.Helper()
-	if err := json.Unmarshal(answer, &doc); err != nil || status >= 300 {
-		d.Fatalf("%d %s: %v", status, answer, err)
-	}
-	return doc
+	return apitest.Document(d, status, answer)
 }
 
 func (d *deployment) enqueue(body string) task.Document {
@@ -272,15 +241,7 @@ func (d *deployment) enqueue(body string) task.Document {
 // finished waits for the task to finish.
 func (d *deployment) finished(id string) task.Document {
 	d.Helper()
-	for deadline := time.Now().Add(patience); ; {
-		doc := d.document(d.send("GET", "/v1/tasks/"+id+"?wait=10", ""))
-		if doc.IsFinished {
-			return doc
-		}
-		if time.Now().After(deadline) {
-			d.Fatalf("the task is still %s", doc.State)
-		}
-	}
+	return apitest.Finished(d, id, func(path string) (int, []byte) { return d.send("GET", path, "") })
 }
 
 // newRequest is a POST by alice.

@@ -16,7 +16,7 @@ import (
 func (c *client) status(method, path, body string, headers ...string) int {
 	c.Helper()
 	plain := *c
-	plain.key, plain.http = "", http.DefaultClient
+	plain.Key, plain.HTTP = "", http.DefaultClient
 	status, _ := plain.send(c.Context(), method, path, body, headers...)
 	return status
 }
@@ -56,7 +56,7 @@ func TestFunctionKeysOpenTheAPIAndNotTheEvents(t *testing.T) {
 			t.Errorf("%q: %d", headers, status)
 		}
 	}
-	api.key, api.http = "", http.DefaultClient // which does not know that the platform has a parameter of its own
+	api.Key, api.HTTP = "", http.DefaultClient // which does not know that the platform has a parameter of its own
 	first := api.enqueue(body, "X-Functions-Key", "of-the-function")
 	second := api.document(api.send(t.Context(), "POST", "/v1/tasks?code=of-the-host", body))
 	for _, id := range []string{first.ID, second.ID} { // all keys share one caller
@@ -78,7 +78,7 @@ func TestEasyAuthMakesEachPrincipalACaller(t *testing.T) {
 	inbox := blackbox.NewInbox()
 	emulated.drainBus(inbox, queueName, "")
 	api := newClient(t, h.URL())
-	api.key = ""
+	api.Key = ""
 	principal := func(id string) []string {
 		return []string{"X-Ms-Client-Principal-Idp", "aad", "X-Ms-Client-Principal-Id", id, "X-Ms-Client-Principal-Name", "the same"}
 	}

@@ -75,7 +75,7 @@ func TestATaskGoesThroughEachTarget(t *testing.T) {
 			for _, h := range []*functionshost.Host{apiHost, workerHost} {
 				for _, path := range []string{"/" + name, "/api/" + name, "/v1/../" + name, "/" + strings.ToUpper(name)} {
 					outside := newClient(t, h.URL())
-					outside.http = http.DefaultClient
+					outside.HTTP = http.DefaultClient
 					if status, answer := outside.send(t.Context(), "POST", path, message); status != http.StatusNotFound {
 						t.Errorf("POST %s: %d %s", path, status, answer)
 					}

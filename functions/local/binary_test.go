@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"io"
 	"net/http"
 	"os"
 	"os/exec"
@@ -15,8 +14,6 @@ import (
 	"sync"
 	"testing"
 	"time"
-
-	"github.com/go-json-experiment/json"
 
 	"github.com/taskgate/taskgate/core/apitest"
 	"github.com/taskgate/taskgate/core/task"
@@ -90,7 +87,12 @@ func start(t *testing.T, dir string, environ ...string) *process {
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(p.kill)
+	t.Cleanup(func() {
+		p.kill()
+		if t.Failed() {
+			t.Logf("taskgate printed:\n%s", p.log)
+		}
+	})
 	lines := make(chan string)
 	go func() {
 		defer close(lines)
@@ -144,36 +146,12 @@ func (p *process) send(method, path, body string, headers ...string) (int, []byt
 }
 
 func (p *process) try(ctx context.Context, method, path, body string, headers ...string) (int, []byte, error) {
-	var sent io.Reader
-	if body != "" {
-		sent = strings.NewReader(body)
-	}
-	req, err := http.NewRequestWithContext(ctx, method, p.url+path, sent)
-	if err != nil {
-		return 0, nil, err
-	}
-	if body != "" {
-		req.Header.Set("Content-Type", "application/json")
-	}
-	for i := 0; i < len(headers); i += 2 {
-		req.Header.Set(headers[i], headers[i+1])
-	}
-	resp, err := p.client.Do(req)
-	if err != nil {
-		return 0, nil, err
-	}
-	defer resp.Body.Close()
-	answer, err := io.ReadAll(resp.Body)
-	return resp.StatusCode, answer, err
+	return apitest.Client{URL: p.url, HTTP: p.client}.Send(ctx, method, path, body, headers...)
 }
 
 func (p *process) document(status int, answer []byte) task.Document {
 	p.Helper()
-	var doc task.Document
-	if err := json.Unmarshal(answer, &doc); err != nil || status >= 300 {
-		p.Fatalf("%d %s: %v", status, answer, err)
-	}
-	return doc
+	return apitest.Document(p, status, answer)
 }
 
 func (p *process) enqueue(body string) task.Document {
@@ -184,25 +162,11 @@ func (p *process) enqueue(body string) task.Document {
 // finished waits for the task to finish.
 func (p *process) finished(id string) task.Document {
 	p.Helper()
-	for deadline := time.Now().Add(patience); ; {
-		doc := p.document(p.send("GET", "/v1/tasks/"+id+"?wait=10", ""))
-		if doc.IsFinished {
-			return doc
-		}
-		if time.Now().After(deadline) {
-			p.Fatalf("the task is still %s: %s", doc.State, p.log)
-		}
-	}
+	return apitest.Finished(p, id, func(path string) (int, []byte) { return p.send("GET", path, "") })
 }
 
 // until polls until done.
 func (p *process) until(what string, done func() bool) {
 	p.Helper()
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for deadline := time.Now().Add(patience); !done(); <-tick.C {
-		if time.Now().After(deadline) {
-			p.Fatalf("waited %v for %s; the log: %s", patience, what, p.log)
-		}
-	}
+	apitest.Until(p, what, done)
 }
