@@ -30,6 +30,9 @@ type service struct {
 }
 
 func newService(t *testing.T) *service {
+	if testing.Short() {
+		t.Skip("megabytes of JSON, back and forth, are slow under the race detector")
+	}
 	s := &service{t: t, Service: &task.Service{
 		Store:    &tasktest.Store{},
 		Backends: map[string]task.Backend{"default": {Dispatcher: &tasktest.Queue{}, Target: "memory", DefaultQueue: "default"}},
