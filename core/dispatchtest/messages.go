@@ -18,7 +18,7 @@ import (
 // message returns a message as the service makes it, due after delay (0 = at
 // once), by the route that the limits name.
 func (s Subject) message(ctx context.Context, delay time.Duration) task.Outgoing {
-	id := task.NewID()
+	id := task.KeyedID("dispatchtest", task.NewID()) // of the kind that may come again
 	m := task.Outgoing{
 		ID:    id,
 		Queue: s.Queue,

@@ -53,6 +53,9 @@ func TestAKeyIsBoundToItsRequestAndItsCaller(t *testing.T) {
 	if err != nil || bob.Replayed || bob.Task.ID == one.Task.ID {
 		t.Errorf("another caller's key is not its own: %+v, %v", bob, err)
 	}
+	if task.FromNewID(task.KeyedID("ab", "c")) || !task.FromNewID(task.NewID()) {
+		t.Error("a keyed id may come again, and one of NewID's does not")
+	}
 	if task.KeyedID("ab", "c") == task.KeyedID("a", "bc") {
 		t.Error("caller and key run into each other")
 	}

@@ -166,7 +166,7 @@ func (d *DB) take(c candidate) (_ Delivery, taken bool, err error) {
 		delivery.Count, delivery.Dead = int(e.Reports), true
 	}
 	b := d.pebble.NewBatch()
-	err = b.Set(idKey(entryKey, c.id), encode(e), nil)
+	err = b.Set(idKey(entryKey, c.id), e.encode(), nil)
 	if err == nil {
 		err = d.commit(b, false)
 	}
@@ -249,5 +249,5 @@ func (d *DB) move(b *pebble.Batch, id string, e *entry, due int64) error {
 	if due != 0 {
 		err = errors.Join(err, b.Set(timeKey(queueKey, due, id), nil, nil))
 	}
-	return errors.Join(err, b.Set(idKey(entryKey, id), encode(*e), nil))
+	return errors.Join(err, b.Set(idKey(entryKey, id), e.encode(), nil))
 }

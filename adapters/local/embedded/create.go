@@ -62,7 +62,12 @@ func (d *DB) createNew(cs []*creation, size int) error {
 		if c.err != nil || first[c.ID] != nil {
 			continue
 		}
-		ix, found, err := d.index(c.ID)
+		var ix index
+		var found bool
+		var err error
+		if !task.FromNewID(c.ID) {
+			ix, found, err = d.index(c.ID)
+		}
 		switch {
 		case err != nil:
 			c.err = unavailable("create", c.ID, err)
@@ -99,7 +104,7 @@ func (d *DB) createNew(cs []*creation, size int) error {
 func (d *DB) add(b *pebble.Batch, c *creation, due int64) (int64, error) {
 	ix := index{EnqueuedAt: c.EnqueuedAt.UnixMicro(), DeleteAfter: c.DeleteAfter.UnixMicro(), Revision: firstRevision}
 	err := errors.Join(
-		b.Set(idKey(indexKey, c.ID), encode(ix), nil),
+		b.Set(idKey(indexKey, c.ID), ix.encode(), nil),
 		b.Set(timeKey(recordKey, ix.EnqueuedAt, c.ID), c.value, nil))
 	if err != nil || c.message == nil {
 		return due, err

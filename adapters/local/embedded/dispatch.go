@@ -153,7 +153,7 @@ func (d *DB) enqueue(b *pebble.Batch, m task.Outgoing, head []byte) (due int64, 
 	}
 	return due, errors.Join(
 		b.Set(idKey(messageKey, m.ID), append(head, m.Body...), nil),
-		b.Set(idKey(entryKey, m.ID), encode(entry{Due: due}), nil),
+		b.Set(idKey(entryKey, m.ID), entry{Due: due}.encode(), nil),
 		b.Set(timeKey(queueKey, due, m.ID), nil, nil))
 }
 

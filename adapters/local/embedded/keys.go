@@ -61,10 +61,15 @@ type entry struct {
 	Reports    uint32 // and since it is dead
 }
 
-func encode(v any) []byte {
-	b, err := binary.Append(nil, binary.BigEndian, v)
-	if err != nil {
-		panic(err) // index and entry have a fixed size
-	}
-	return b
+func (ix index) encode() []byte {
+	b := binary.BigEndian.AppendUint64(make([]byte, 0, 24), uint64(ix.EnqueuedAt))
+	b = binary.BigEndian.AppendUint64(b, uint64(ix.DeleteAfter))
+	return binary.BigEndian.AppendUint64(b, ix.Revision)
+}
+
+func (e entry) encode() []byte {
+	b := binary.BigEndian.AppendUint64(make([]byte, 0, 24), uint64(e.Due))
+	b = binary.BigEndian.AppendUint64(b, uint64(e.DeadAt))
+	b = binary.BigEndian.AppendUint32(b, e.Deliveries)
+	return binary.BigEndian.AppendUint32(b, e.Reports)
 }

@@ -73,7 +73,7 @@ func (d *DB) Replace(ctx context.Context, r *task.Record) error {
 	}
 	ix = index{EnqueuedAt: r.EnqueuedAt.UnixMicro(), DeleteAfter: r.DeleteAfter.UnixMicro(), Revision: revision + 1}
 	err = errors.Join(err,
-		b.Set(idKey(indexKey, r.ID), encode(ix), nil),
+		b.Set(idKey(indexKey, r.ID), ix.encode(), nil),
 		b.Set(timeKey(recordKey, ix.EnqueuedAt, r.ID), value, nil))
 	if err == nil {
 		err = d.commit(b, true)

@@ -18,7 +18,7 @@ import (
 func TestOfManyCreatorsOfOneIDOneWins(t *testing.T) {
 	db := open(t, nil, embedded.Options{})
 	q := db.Dispatcher(0)
-	id, created := task.NewID(), atomic.Int32{}
+	id, created := task.KeyedID("alice", "key"), atomic.Int32{}
 	var wg sync.WaitGroup
 	for i := range 64 {
 		wg.Go(func() {

@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"runtime/debug"
 	"runtime/pprof"
 	"strings"
 	"time"
@@ -30,6 +31,7 @@ func main() {
 }
 
 func run(args []string) error {
+	debug.SetGCPercent(200) // as functions/local does
 	if args[0] == "none" {
 		return rig.Serve(func(url string) http.Handler { return handler(url, nothing{}, nothing{}) })
 	}
