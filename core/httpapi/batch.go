@@ -99,8 +99,10 @@ func (r *request) makeRoom(items []batchItem) error {
 func parseBatch(body jsontext.Value) ([]jsontext.Value, error) {
 	var raw []jsontext.Value
 	element := func(int) strictjson.Field {
-		raw = append(raw, nil)
-		return strictjson.Raw(&raw[len(raw)-1], 0)
+		return func(_ string, v jsontext.Value) []strictjson.FieldError {
+			raw = append(raw, v.Clone())
+			return nil
+		}
 	}
 	errs := strictjson.Object(func(name string) strictjson.Field {
 		if name == "tasks" {
