@@ -43,15 +43,13 @@ const (
 
 var candidates = []candidate{
 	{name: taskgate, enqueue: delayed, batch: true, get: finishedTasks,
-		start: func(b *bench, dir string) (*process, error) { return b.taskgate(dir, dir+"/log") }},
-	{name: "taskgate, log to /dev/null", enqueue: delayed,
-		start: func(b *bench, dir string) (*process, error) { return b.taskgate(dir, "/dev/null") }},
+		start: func(b *bench, dir string) (*process, error) { return b.taskgate(dir) }},
 	{name: "taskgate, delivering to a worker that takes messages in", enqueue: dueNow,
 		start: func(b *bench, dir string) (*process, error) {
-			return b.taskgate(dir, dir+"/log", "TASKGATE_WORKER_URL="+b.worker.URL)
+			return b.taskgate(dir, "TASKGATE_WORKER_URL="+b.worker.URL)
 		}},
 	{name: "taskgate, its demo worker running each task", enqueue: dueNow,
-		start: func(b *bench, dir string) (*process, error) { return b.taskgate(dir, dir+"/log") }},
+		start: func(b *bench, dir string) (*process, error) { return b.taskgate(dir) }},
 	{name: noStore, enqueue: delayed, batch: true,
 		get: func(*process) ([][]byte, error) {
 			return [][]byte{get("/v1/tasks/01890a5d-ac96-774b-bcce-b302099a8057")}, nil
@@ -89,9 +87,9 @@ type bench struct {
 func (b *bench) program(name string) string { return filepath.Join(b.dir, name) }
 
 // taskgate starts the product's own binary.
-func (b *bench) taskgate(dir, log string, environ ...string) (*process, error) {
+func (b *bench) taskgate(dir string, environ ...string) (*process, error) {
 	environ = append(environ, "TASKGATE_DATA="+dir+"/data", "TASKGATE_ADDR=127.0.0.1:0")
-	return startWith(log, environ, b.program("taskgate"))
+	return startWith(dir+"/log", environ, b.program("taskgate"))
 }
 
 // takesIn is a worker that acknowledges every message and does nothing.

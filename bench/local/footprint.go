@@ -26,7 +26,7 @@ func (b *bench) footprint(ctx context.Context) error {
 		return err
 	}
 	fmt.Print("\nMemory of the idle process, MiB:\n\n| | VmRSS | Pss | of it anonymous |\n|---|---|---|---|\n")
-	p, err := b.taskgate(dir, dir+"/log")
+	p, err := b.taskgate(dir)
 	if err != nil {
 		return err
 	}

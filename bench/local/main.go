@@ -25,7 +25,7 @@ import (
 
 var (
 	rounds   = flag.Int("rounds", 5, "how often each candidate is measured")
-	lasting  = flag.Duration("time", 3*time.Second, "how long each measurement lasts")
+	lasting  = flag.Duration("time", 1200*time.Millisecond, "how long each measurement lasts")
 	stored   = flag.Int("tasks", 100_000, "tasks on disk for the restart")
 	settling = flag.Duration("settle", 150*time.Second, "after a load, until memory is read; Go collects after 2 minutes at the latest")
 	only     = flag.String("only", "enqueue,footprint,list,profile", "what to measure")

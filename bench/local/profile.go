@@ -18,7 +18,6 @@ var parts = []struct{ name, functions string }{
 	{"validating; building the record and the message, with its token", `task\.\(\*Service\)\.validate`},
 	{"encoding the record", `embedded\.encodeRecord`},
 	{"the log line", `httpapi\.\(\*Handler\)\.log`},
-	{"the store: looking whether the id is new", `embedded\.\(\*DB\)\.index`},
 	{"the store: writing the memtable and waiting for the log", `embedded\.\(\*DB\)\.commit`},
 	{"the store: its log with the fsync", `record\.\(\*LogWriter\)`},
 	{"the store: flushing memtables, compacting", `pebble/v2\.\(\*DB\)\.(flush|compact|runCompaction)`},
