@@ -31,7 +31,32 @@ func (t Time) String() string {
 	if t.IsZero() {
 		return ""
 	}
-	return t.Format(timeLayout)
+	return string(t.appendText(make([]byte, 0, len(timeLayout))))
+}
+
+// appendText appends what AppendFormat would with timeLayout, which it would
+// read anew each time: a task has some eight times written on its way in.
+func (t Time) appendText(b []byte) []byte {
+	year, month, day := t.Date()
+	if year < 0 || year > 9999 {
+		return t.AppendFormat(b, timeLayout)
+	}
+	hour, minute, second := t.Clock()
+	b = append(digits(b, year, 1000), '-')
+	b = append(digits(b, int(month), 10), '-')
+	b = append(digits(b, day, 10), 'T')
+	b = append(digits(b, hour, 10), ':')
+	b = append(digits(b, minute, 10), ':')
+	b = append(digits(b, second, 10), '.')
+	return append(digits(b, t.Nanosecond()/1000, 100_000), 'Z')
+}
+
+// digits appends n, whose first digit counts place.
+func digits(b []byte, n, place int) []byte {
+	for ; place > 0; place /= 10 {
+		b = append(b, byte('0'+n/place%10))
+	}
+	return b
 }
 
 // MarshalText implements encoding.TextMarshaler, for stores.
@@ -61,7 +86,8 @@ func (t Time) MarshalJSONTo(e *jsontext.Encoder) error {
 	if t.IsZero() {
 		return e.WriteToken(jsontext.Null)
 	}
-	return e.WriteToken(jsontext.String(t.String()))
+	text := append(t.appendText(append(e.AvailableBuffer(), '"')), '"')
+	return e.WriteValue(text)
 }
 
 // UnmarshalJSONFrom reads the text, or null.
