@@ -162,18 +162,22 @@ func (s *Service) recordAndDispatch(ctx context.Context, d AtomicDispatcher, ps 
 func (s *Service) settleRecord(ctx context.Context, p *pending, existing *Record, err error) {
 	switch {
 	case err != nil:
-		s.answerUnrecorded(ctx, p, err)
+		s.answerUnrecorded(ctx, p, err, isAtomic)
 	case existing != nil:
 		s.resume(ctx, p, existing)
 	}
 }
 
-// answerUnrecorded answers a request whose record may or may not be there:
-// nothing was sent, and without a key nobody will come back for it.
-func (s *Service) answerUnrecorded(ctx context.Context, p *pending, err error) {
+// answerUnrecorded answers a request whose record may or may not be there, and
+// whose message may be there only if both are one commit: then, without a key,
+// nobody will come back for them. Otherwise nothing was sent, and a record that
+// is there after all waits until its life ends, as it does when the service dies
+// at this point: to look for it would be one more call to a store that is
+// failing, for each request that it fails.
+func (s *Service) answerUnrecorded(ctx context.Context, p *pending, err error, isAtomic bool) {
 	if KindOf(err) == Oversize {
 		err = &Error{Kind: PayloadTooLarge, Msg: "the store cannot hold this task", Err: err}
-	} else if p.rec.Keyed == nil {
+	} else if isAtomic && p.rec.Keyed == nil {
 		ctx, cancel := cleanup(ctx)
 		defer cancel()
 		if r, getErr := s.Store.Get(ctx, p.rec.ID); getErr == nil {

@@ -105,17 +105,31 @@ func TestAFailedDispatchWithoutAKeyLeavesATombstone(t *testing.T) {
 	}
 }
 
+// TestAnUncertainCreateWithoutAKeyLeavesNothingThatCouldRun: no message, and a
+// tombstone where the message could have come with the record. The store that
+// has just failed is called for no other reason.
 func TestAnUncertainCreateWithoutAKeyLeavesNothingThatCouldRun(t *testing.T) {
-	r := newRig(t)
-	r.store.Inject(tasktest.Create, tasktest.FailedButApplied)
-	_, err := r.Enqueue(t.Context(), call, parse(t, sendEmail))
-	wantKind(t, err, task.Unavailable)
-	listing, err := r.List(t.Context(), call, task.Filter{}, 10, "")
-	if err != nil || len(listing.Items) != 1 || listing.Items[0].State != task.StateCancelled {
-		t.Errorf("the listing is %+v, %v; want one tombstone", listing, err)
-	}
-	if n := len(r.queue.Held()); n != 0 {
-		t.Errorf("%d messages were sent", n)
+	for name, want := range map[string]string{"record, then message": task.StateQueued, "one commit": task.StateCancelled} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t)
+			if want == task.StateCancelled {
+				b := r.Backends["default"]
+				b.Dispatcher = tasktest.Atomic{Queue: r.queue, Store: r.store}
+				r.Backends["default"] = b
+			}
+			r.store.Inject(tasktest.Create, tasktest.FailedButApplied)
+			r.queue.Inject(tasktest.CreateAndDispatch, tasktest.FailedButApplied)
+			_, err := r.Enqueue(t.Context(), call, parse(t, sendEmail))
+			wantKind(t, err, task.Unavailable)
+			calls, messages := r.store.Calls(tasktest.Get)+r.store.Calls(tasktest.Replace), len(r.queue.Held())
+			if want == task.StateQueued && calls+messages != 0 {
+				t.Errorf("%d calls beside the one that failed, and %d messages", calls, messages)
+			}
+			listing, err := r.List(t.Context(), call, task.Filter{}, 10, "")
+			if err != nil || len(listing.Items) != 1 || listing.Items[0].State != want {
+				t.Errorf("the listing is %+v, %v; want one task, %s", listing, err, want)
+			}
+		})
 	}
 }
 

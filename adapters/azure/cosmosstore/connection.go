@@ -22,10 +22,10 @@ const statusRetryWith = 449
 // failure is retried by one layer: azcosmos' own repeats reads, and writes that
 // were never sent; azcore's repeats what was refused without being applied, if
 // the service asks for no more than half a second of patience. A write whose
-// answer was lost is repeated by nobody, so that it never meets itself.
+// answer was lost is repeated by neither; see [Store.Create].
 func ClientOptions() *azcosmos.ClientOptions {
 	return &azcosmos.ClientOptions{ClientOptions: azcore.ClientOptions{Retry: policy.RetryOptions{
-		MaxRetries: 2, RetryDelay: 50 * time.Millisecond, MaxRetryDelay: 500 * time.Millisecond,
+		MaxRetries: 1, RetryDelay: 50 * time.Millisecond, MaxRetryDelay: 500 * time.Millisecond,
 		TryTimeout:  4 * time.Second,
 		StatusCodes: []int{http.StatusTooManyRequests, statusRetryWith},
 	}}}

@@ -63,29 +63,49 @@ func New(connect func() (*azcosmos.ContainerClient, error), o Options) (*Store, 
 	return s, nil
 }
 
-// Create implements [task.Store]. 5 RU and up: see docs/decisions/0006.
+// Create implements [task.Store]. 5 RU and up: see docs/decisions/0006. If the
+// answer is lost it asks once more: what is there then may be its own.
 func (s *Store) Create(ctx context.Context, r *task.Record) (existing *task.Record, err error) {
 	data, err := s.encode(r)
 	if err != nil {
 		return nil, err
 	}
+	ctx, cancel := context.WithTimeout(ctx, answerTime)
+	defer cancel()
+	lost := false
 	for range 2 { // what is there may go, by its time to live, before it is read
 		answer, err := call(ctx, &s.connection, func(ctx context.Context, c *azcosmos.ContainerClient) (azcosmos.ItemResponse, error) {
 			return c.CreateItem(ctx, s.partition(r.ID), data, nil)
 		})
-		if status(err) != http.StatusConflict {
-			if err != nil {
-				return nil, translate(err, "create", r.ID)
-			}
+		if err == nil {
 			r.Revision = string(answer.ETag)
 			return nil, nil
 		}
+		if broken(err) && !lost && ctx.Err() == nil {
+			lost = true
+			continue
+		}
+		if status(err) != http.StatusConflict {
+			return nil, translate(err, "create", r.ID)
+		}
 		existing, err := s.Get(ctx, r.ID)
-		if task.KindOf(err) != task.NotStored {
+		switch {
+		case task.KindOf(err) == task.NotStored:
+		case err == nil && lost && same(existing, r):
+			r.Revision = existing.Revision
+			return nil, nil
+		default:
 			return existing, err
 		}
 	}
 	return nil, translate(errors.New("an item that is there cannot be read"), "create", r.ID)
+}
+
+// same reports whether there is what Create was asked to write. Nobody else has
+// the id of a request without a key; two with the same key at the same
+// microsecond, of which each takes the record for its own, send the one task twice.
+func same(there, r *task.Record) bool {
+	return there.EnqueuedAt == r.EnqueuedAt && (r.Keyed == nil || there.Keyed != nil && *there.Keyed == *r.Keyed)
 }
 
 // Get implements [task.Store]. 1 RU for a KB, doubled by Strong consistency.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"strconv"
 	"time"
@@ -48,6 +49,13 @@ func status(err error) int {
 		return answer.StatusCode
 	}
 	return 0
+}
+
+// broken reports whether a request's connection, once made, has ended without an
+// answer. One that cannot be made the SDK has tried again already.
+func broken(err error) bool {
+	var dial *net.OpError
+	return status(err) == 0 && !(errors.As(err, &dial) && dial.Op == "dial")
 }
 
 // retryAfter reads how long the service asks to wait, 0 when it does not say.

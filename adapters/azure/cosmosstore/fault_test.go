@@ -85,7 +85,7 @@ var writes = faultproxy.Route("POST", "/docs")
 
 func TestThrottlingIsWaitedOutWhenItIsShortAndPassedOnWhenNot(t *testing.T) {
 	p, s := behindProxy(t)
-	p.Next(writes, faultproxy.CosmosThrottled(20*time.Millisecond), faultproxy.CosmosThrottled(20*time.Millisecond))
+	p.Next(writes, faultproxy.CosmosThrottled(20*time.Millisecond))
 	check(t, create1(s, record())(t.Context()))
 
 	p.Always(writes, faultproxy.CosmosThrottled(5*time.Second))
@@ -132,21 +132,45 @@ func TestEveryFaultIsBoundedAndOver(t *testing.T) {
 	}
 }
 
-func TestAWriteThatWasAppliedAndNotAnsweredIsFoundWhenRepeated(t *testing.T) {
+func TestACreateWhoseAnswerWasLostKnowsItself(t *testing.T) {
+	p, s := behindProxy(t)
+	for name, f := range map[string]faultproxy.Fault{"reset": faultproxy.ResetAfter, "silent": faultproxy.SilentAfter, "truncated": faultproxy.Truncated} {
+		for _, keyed := range []bool{true, false} {
+			r := record()
+			if keyed {
+				r.Keyed = &task.Keyed{Fingerprint: "f", DispatchUntil: task.At(time.Now().Add(time.Minute))}
+			}
+			p.Next(writes, f)
+			if existing, err := s.Create(t.Context(), r); err != nil || existing != nil {
+				t.Fatalf("%s: %+v, %v", name, existing, err)
+			}
+			r.Status = task.Running
+			if err := s.Replace(t.Context(), r); err != nil {
+				t.Errorf("%s: it has not the revision of what is there: %v", name, err)
+			}
+			if name == "silent" { // which takes 4 s each time
+				break
+			}
+			other := record()
+			other.ID, other.EnqueuedAt = r.ID, r.EnqueuedAt.Plus(time.Microsecond)
+			p.Next(writes, f)
+			if existing, err := s.Create(t.Context(), other); err != nil || existing == nil || existing.Revision != r.Revision {
+				t.Errorf("%s: another's: %+v, %v", name, existing, err)
+			}
+		}
+	}
+}
+
+func TestAReplaceWhoseAnswerWasLostMeetsItself(t *testing.T) {
 	p, s := behindProxy(t)
 	for _, f := range []faultproxy.Fault{faultproxy.ResetAfter, faultproxy.SilentAfter} {
 		r := record()
-		p.Next(writes, f)
-		unavailable(t, "Create", create1(s, r))
-		existing, err := s.Create(t.Context(), r)
-		if err != nil || existing == nil || existing.ID != r.ID {
-			t.Fatalf("repeated: %v, %v", existing, err)
-		}
-		existing.Status = task.Running
+		check(t, create1(s, r)(t.Context()))
+		r.Status = task.Running
 		p.Next(faultproxy.Route("PUT", "/docs"), f)
-		unavailable(t, "Replace", func(ctx context.Context) error { return s.Replace(ctx, existing) })
-		if err := s.Replace(t.Context(), existing); task.KindOf(err) != task.Conflict {
-			t.Errorf("the repeated Replace meets its own first: %v, want %s", err, task.Conflict)
+		unavailable(t, "Replace", func(ctx context.Context) error { return s.Replace(ctx, r) })
+		if err := s.Replace(t.Context(), r); task.KindOf(err) != task.Conflict {
+			t.Errorf("repeated: %v, want %s", err, task.Conflict)
 		}
 	}
 }
