@@ -3,6 +3,7 @@
 package awssdk
 
 import (
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"time"
@@ -21,6 +22,14 @@ const (
 	attemptTime = 3 * time.Second
 )
 
+// maxBackoff is the longest wait before the second attempt.
+const maxBackoff = 200 * time.Millisecond
+
+// backoff spreads the second attempts of all who failed together evenly over
+// maxBackoff. The SDK's own, bounded below a second, is always its bound: it takes
+// the logarithm of that for the number of attempts that it spreads.
+func backoff(int, error) (time.Duration, error) { return rand.N(maxBackoff), nil }
+
 // Bound makes the clients of cfg bounded. The SDK is the one layer that
 // retries: once, soon, and only what it knows to be worth it (throttling, 5xx,
 // broken connections), within the request's own deadline. AWS_MAX_ATTEMPTS has
@@ -30,7 +39,7 @@ func Bound(cfg *aws.Config) {
 	cfg.Retryer = func() aws.Retryer {
 		return retry.NewStandard(func(o *retry.StandardOptions) {
 			o.MaxAttempts = 2
-			o.MaxBackoff = 200 * time.Millisecond
+			o.Backoff = retry.BackoffDelayerFunc(backoff)
 		})
 	}
 	client := NewClient()
