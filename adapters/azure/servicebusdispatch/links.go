@@ -14,7 +14,7 @@ import (
 // The SDK's own retries are quick, so that a connection which was dropped while
 // idle is replaced within the request: the defaults would wait for 4 s first.
 const (
-	maxRetries    = 3
+	maxRetries    = 1
 	retryDelay    = 20 * time.Millisecond
 	maxRetryDelay = 500 * time.Millisecond
 )
