@@ -162,7 +162,7 @@ func (s *Service) recordAndDispatch(ctx context.Context, d AtomicDispatcher, ps 
 func (s *Service) settleRecord(ctx context.Context, p *pending, existing *Record, err error) {
 	switch {
 	case err != nil:
-		s.answerUnrecorded(ctx, p, err, isAtomic)
+		s.answerUnrecorded(ctx, p, err)
 	case existing != nil:
 		s.resume(ctx, p, existing)
 	}
@@ -174,7 +174,8 @@ func (s *Service) settleRecord(ctx context.Context, p *pending, existing *Record
 // is there after all waits until its life ends, as it does when the service dies
 // at this point: to look for it would be one more call to a store that is
 // failing, for each request that it fails.
-func (s *Service) answerUnrecorded(ctx context.Context, p *pending, err error, isAtomic bool) {
+func (s *Service) answerUnrecorded(ctx context.Context, p *pending, err error) {
+	_, isAtomic := p.backend.Dispatcher.(AtomicDispatcher)
 	if KindOf(err) == Oversize {
 		err = &Error{Kind: PayloadTooLarge, Msg: "the store cannot hold this task", Err: err}
 	} else if isAtomic && p.rec.Keyed == nil {

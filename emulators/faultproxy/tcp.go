@@ -27,6 +27,7 @@ type TCP struct {
 	cut      cut
 	late     time.Duration // how much later answers come
 	holds    []hold
+	watched  map[string]int
 	holding  atomic.Int64
 }
 
@@ -53,7 +54,7 @@ type link struct {
 // NewTCP starts a proxy in front of upstream, a host:port, for as long as the test runs.
 func NewTCP(t testing.TB, upstream string) *TCP {
 	t.Helper()
-	p := &TCP{upstream: upstream, links: map[*link]bool{}}
+	p := &TCP{upstream: upstream, links: map[*link]bool{}, watched: map[string]int{}}
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -216,7 +217,7 @@ func (l *link) copy(to, from net.Conn) {
 		n, err := from.Read(buf)
 		var swallow bool
 		if from == l.client {
-			swallow = l.heard(append(tail, buf[:n]...))
+			swallow = l.heard(tail, buf[:n])
 			tail = bytes.Clone(buf[max(0, n-longestText):n])
 		} else {
 			swallow = l.answered(n)

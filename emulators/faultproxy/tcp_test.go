@@ -166,6 +166,7 @@ func TestAConnectionIsHeldAtAText(t *testing.T) {
 			}()
 			p := faultproxy.NewTCP(t, listener.Addr().String())
 			c.hold(p, "stop")
+			p.Watch("o")
 			conn := connect(t, p)
 			_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
 			answer := make([]byte, 4)
@@ -182,6 +183,9 @@ func TestAConnectionIsHeldAtAText(t *testing.T) {
 			_ = conn.SetDeadline(time.Now().Add(100 * time.Millisecond))
 			if _, err := conn.Read(answer); !errors.Is(err, os.ErrDeadlineExceeded) {
 				t.Errorf("answered %q, %v", answer, err)
+			}
+			if n := p.Count("o"); n != 2 {
+				t.Errorf("the text came %d times, want 2", n)
 			}
 			_ = conn.Close()
 			if all := <-got; all != c.want {

@@ -28,12 +28,30 @@ func (p *TCP) hold(h hold) {
 // Held is the number of texts that connections have been held at since the start.
 func (p *TCP) Held() int { return int(p.holding.Load()) }
 
+// Watch begins to count a text in what clients send; Count is how often it has come since.
+func (p *TCP) Watch(text string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.watched[text] += 0
+}
+
+// Count is how often a watched text has come from clients.
+func (p *TCP) Count(text string) int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.watched[text]
+}
+
 // longestText is how much of a text may be in the bytes before.
 const longestText = 100
 
 // heard looks for texts in what the client has sent, and reports whether it goes nowhere.
-func (l *link) heard(sent []byte) (swallow bool) {
+func (l *link) heard(tail, now []byte) (swallow bool) {
+	sent := append(tail, now...)
 	l.proxy.mu.Lock()
+	for text := range l.proxy.watched {
+		l.proxy.watched[text] += bytes.Count(sent, []byte(text)) - bytes.Count(tail, []byte(text))
+	}
 	var found []hold
 	l.proxy.holds = slices.DeleteFunc(l.proxy.holds, func(h hold) bool {
 		if !bytes.Contains(sent, h.text) {
