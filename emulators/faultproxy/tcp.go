@@ -22,6 +22,7 @@ type TCP struct {
 	mu       sync.Mutex
 	links    map[*link]bool
 	deaf     bool // new connections are accepted and never served
+	repel    bool // new connections are reset at once
 	refusing bool // the listener is closed
 	accepted int
 	cut      cut
@@ -130,6 +131,14 @@ func (p *TCP) Deafen() {
 	p.deaf = true
 }
 
+// Repel accepts new connections and resets them at once, until Restore. Connections that are open now
+// are not touched.
+func (p *TCP) Repel() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.repel = true
+}
+
 // Refuse refuses new connections until Restore. Connections that are open now are not touched.
 func (p *TCP) Refuse() {
 	p.mu.Lock()
@@ -143,7 +152,7 @@ func (p *TCP) Restore(t testing.TB) {
 	t.Helper()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.deaf, p.cut, p.late = false, atNothing, 0
+	p.deaf, p.repel, p.cut, p.late = false, false, atNothing, 0
 	if !p.refusing {
 		return
 	}
@@ -177,7 +186,7 @@ func (p *TCP) serve(client net.Conn) {
 	l := &link{proxy: p, client: client}
 	p.mu.Lock()
 	p.accepted++
-	deaf := p.deaf
+	deaf, repel := p.deaf, p.repel
 	l.silent = deaf
 	p.links[l] = true
 	p.mu.Unlock()
@@ -187,6 +196,10 @@ func (p *TCP) serve(client net.Conn) {
 		p.mu.Unlock()
 		l.close(func(c net.Conn) { _ = c.Close() })
 	}()
+	if repel {
+		reset(client)
+		return
+	}
 	if deaf {
 		_, _ = io.Copy(io.Discard, client)
 		return

@@ -102,6 +102,11 @@ func TestADeafOrRefusingPeerRecovers(t *testing.T) {
 		t.Errorf("deaf: %v", err)
 	}
 	p.Restore(t)
+	p.Repel()
+	if err := ping(connect(t, p)); !errors.Is(err, syscall.ECONNRESET) && !errors.Is(err, syscall.EPIPE) {
+		t.Errorf("repelling: %v", err)
+	}
+	p.Restore(t)
 	p.Refuse()
 	if _, err := net.Dial("tcp", p.Addr()); !errors.Is(err, syscall.ECONNREFUSED) {
 		t.Errorf("refusing: %v", err)

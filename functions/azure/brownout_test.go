@@ -58,6 +58,7 @@ func TestInABrownOutNobodyIsCalledMoreThanTwiceForEachTask(t *testing.T) {
 		{"the queue resets", "storage", storage(faultproxy.ResetBefore), "", true},
 		{"the queue is silent", "storage", storage(faultproxy.SilentBefore), "", false},
 		{"the bus is busy", "bus", func(proxies) {}, busyQueue, true},
+		{"the bus repels", "bus", func(p proxies) { p.bus.Repel(); p.bus.Reset() }, "", true},
 		{"the bus falls silent", "bus", func(p proxies) { p.bus.Silence() }, "", false},
 		{"the bus answers nobody", "bus", func(p proxies) { p.bus.Deafen(); p.bus.Reset() }, "", false},
 	} {
