@@ -94,9 +94,14 @@ mutants: ## show that each deliberate defect is caught by its case of the contra
 bench: ## measure, side by side with peers and floors (docs/performance.md)
 	./bench/run
 
-soak: emulators ## the long runs: kills under load, and histories by the hundred thousand
-	TASKGATE_SOAK=1 $(GO) test -count=1 -timeout 60m -run Soak -v ./functions/local
-	TASKGATE_SOAK=1 $(GO) test -count=1 -timeout 60m -run Soak -v ./adapters/aws/dynamostore
+soak: emulators ## the long runs: kills, seeds and histories by the ten thousand, and each fuzz target for 10 minutes
+	TASKGATE_SOAK=1 $(GO) test -count=1 -timeout 60m -run Soak -v ./functions/local ./adapters/aws/dynamostore
+	TASKGATE_SOAK=1 $(GO) test -count=1 -run Mutants ./emulators/faulttest
+	FUZZTIME=10m ./tools/fuzz
+
+fuzz: export FUZZTIME ?= 10s
+fuzz: ## fuzz every parser, for FUZZTIME each: make fuzz FUZZTIME=1m
+	./tools/fuzz
 
 generate: ## make openapi.json from openapi.yaml
 	$(GO) generate ./...
@@ -110,4 +115,4 @@ key: ## mint an API key: make key NAME=shop SCOPES=enqueue+read
 clean: ## remove what was built
 	rm -rf build
 
-.PHONY: help run local aws build-Function build-ExampleWorker sam-check deploy-aws remove-aws azure deploy-azure remove-azure test race check vuln emulators mutants bench soak generate fmt key clean
+.PHONY: help run local aws build-Function build-ExampleWorker sam-check deploy-aws remove-aws azure deploy-azure remove-azure test race check vuln emulators mutants bench soak fuzz generate fmt key clean

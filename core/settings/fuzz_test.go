@@ -4,7 +4,10 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"reflect"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/taskgate/taskgate/core/settings"
 )
@@ -42,6 +45,62 @@ func FuzzTasksParseOrAreRefused(f *testing.F) {
 			if b.Alias == "" || b.Name == "" || b.Kind == "" || b.Options == nil {
 				t.Fatalf("an incomplete backend: %+v", b)
 			}
+		}
+	})
+}
+
+// FuzzEnv: whatever the environment holds, a main gets complete settings or
+// errors that name a variable, and never a secret in them.
+func FuzzEnv(f *testing.F) {
+	const secret = "SECRET-SECRET-SECRET-SECRET-SECRET-SECRET"
+	for _, seed := range []string{
+		"", sqsTasks + "\nTASKGATE_API_KEYS=a:read:" + sum + "\nTASKGATE_TOKEN_SECRETS=" + long,
+		"TASKGATE_TASKS={\nTASKGATE_RESULT_TTL=1x\nTASKGATE_MAX_WAIT=21s\nTASKGATE_PUBLIC_URL=https://u:p@h?#",
+		"TASKGATE_TABEL=x\nTASKGATE_AUTH=nobody\nTASKGATE_API_KEYS=:,::,a:b:c\nTASKGATE_TOKEN_SECRETS=,", "=\n\x00=\nTASKGATE_=1",
+	} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		for _, main := range []settings.Main{aws(), local()} {
+			env := settings.NewEnv(append(strings.Split(text, "\n"), "TASKGATE_AUTH=keys", "TASKGATE_API_KEYS="+secret))
+			env.Service(main)
+			if err := env.Err(); err == nil || strings.Contains(err.Error(), secret) {
+				t.Errorf("%q: a key in place of an entry: %v", text, err)
+			}
+			env = settings.NewEnv(strings.Split(text, "\n"))
+			got := env.Service(main)
+			var errs settings.Errors
+			if err := env.Err(); err != nil {
+				if !errors.As(err, &errs) || len(errs) == 0 {
+					t.Errorf("%q: %v", text, err)
+				}
+				continue
+			}
+			if len(got.Backends) == 0 || got.ResultTTL <= 0 || got.MaxWait < 0 || got.MaxWait > 20*time.Second || got.Auth == settings.AuthKeys && len(got.APIKeys) == 0 ||
+				len(got.TokenSecrets) == 0 && !main.MakesTokenSecret {
+				t.Errorf("%q became %+v", text, got)
+			}
+		}
+	})
+}
+
+// FuzzAPIKeys: what is read as keys is shown as what is read as the same.
+func FuzzAPIKeys(f *testing.F) {
+	for _, seed := range []string{"", "a:read:" + sum, " a:read+enqueue:" + sum + " , b@c.d-_:admin:" + strings.ToUpper(sum), "a:read+read:" + sum, ":::", "a::"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		keys, err := settings.ParseAPIKeys(text)
+		if err != nil {
+			return
+		}
+		var entries []string
+		for _, k := range keys {
+			entries = append(entries, k.String())
+		}
+		same, err := settings.ParseAPIKeys(strings.Join(entries, ","))
+		if err != nil || !reflect.DeepEqual(same, keys) {
+			t.Errorf("%q is read as %v, and then as %v, %v", text, keys, same, err)
 		}
 	})
 }
