@@ -37,13 +37,14 @@ func TestMutantsOfDeliveryAreCaught(t *testing.T) {
 	catch(t, bounded(true), []mutant{
 		{"the body is escaped for HTML", replacing("<", `\u003c`), []string{keepsBody}},
 		{"escapes are resolved", replacing(`\u00e9`, "é"), []string{keepsBody}},
+		{"what is offloaded does not say so", replacing(`,"offloaded":true`, ""), []string{argumentsWhole}},
 		{"space is dropped", replacing("[ ", "["), []string{keepsBody}},
 		{"numbers are normalised", replacing("1.10", "1.1"), []string{keepsBody, keepsTouchyText, delayedIsKept}},
 		{"names are sorted", replacing(`"z":null,"a":[[],{},""]`, `"a":[[],{},""],"z":null`), []string{keepsBody, delayedIsKept}},
 		{"U+FFFE becomes U+FFFD", replacing("\ufffe", "\ufffd"), []string{keepsTouchyText, delayedIsKept}},
 		{"context attributes are replaced", replacing("<aws.scheduler.execution-id>", "d34db33f"), []string{keepsTouchyText, delayedIsKept}},
 		{"a new line is added", sending(func(m *task.Outgoing) { m.Body = append(bytes.Clone(m.Body), '\n') }),
-			[]string{keepsBody, keepsNothing, acceptsRepeats, concurrentArrive, overdueArrives, keepsSizeLimit}},
+			[]string{keepsBody, keepsNothing, acceptsRepeats, concurrentArrive, overdueArrives, keepsSizeLimit, argumentsWhole}},
 		{"all attributes are dropped", sending(func(m *task.Outgoing) { m.Attributes = nil }),
 			[]string{keepsAttributes, keepsNothing, acceptsRepeats, concurrentArrive, overdueArrives, keepsSizeLimit, delayedIsKept}},
 		{"attributes of the product's own names alone are kept", sending(func(m *task.Outgoing) {

@@ -17,6 +17,7 @@ const (
 	keepsSizeLimit    = "a message as large as the limit arrives and a larger one is refused for good"
 	keepsDelayLimit   = "the longest delay is accepted and a longer one refused for good"
 	keepsGroupLimit   = "a group arrives in order or is refused for good"
+	argumentsWhole    = "a worker has its arguments whole on either side of the message's limit"
 	cancelRemoves     = "a message that was cancelled never arrives, and its neighbours do"
 	cancelOfGone      = "cancel of a message that is gone is no error"
 	honoursContext    = "a request that has ended is Unavailable at once"

@@ -43,7 +43,7 @@ func TestMutantsOfLimitsAreCaught(t *testing.T) {
 				l.MaxMessageBytes = &more
 				return l
 			}
-		}, []string{keepsSizeLimit, batchOfLarge}},
+		}, []string{argumentsWhole, keepsSizeLimit, batchOfLarge}},
 		{"no limit is kept", func(b *broken) { b.Queue.LimitsOf = tasktest.Unlimited; b.limits = promised }, []string{keepsSizeLimit, keepsDelayLimit, batchAnswersInOrder, atomicRefusedMessage, entriesInPlace}},
 		{"what is too large is cut", sending(func(m *task.Outgoing) { m.Body = m.Body[:min(len(m.Body), maxBytes)] }),
 			[]string{keepsSizeLimit}},

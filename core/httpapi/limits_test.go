@@ -41,7 +41,7 @@ func padded(body string, n int) string { return body + strings.Repeat(" ", n-len
 func event(format string, value func(n int) string) func(*api, context.Context, int) (answer, string) {
 	return func(a *api, ctx context.Context, n int) (answer, string) {
 		id := a.enqueue(`{"task_name":"t"}`).ID
-		token := a.tokens.Sign(id, time.Now().Add(time.Hour))
+		token := a.tokens.Sign(id, task.Time{}, time.Now().Add(time.Hour))
 		path, v := "/v1/tasks/"+id+"/events", value(n)
 		if !strings.Contains(format, `"started"`) {
 			a.good(http.StatusOK, "POST", path, `{"type":"started","worker_id":"w","delivery_id":"d"}`, "Taskgate-Token", token)

@@ -131,7 +131,7 @@ func TestAnAcceptedTaskIsNotHiddenByItsNeighbours(t *testing.T) {
 		tasks = append(tasks, fmt.Sprintf(`{"task_name":"t","idempotency_key":"k%d"}`, i))
 	}
 	for _, item := range s.batch(tasks...) {
-		reporter, err := s.Reporter(item.Task.ID, s.Tokens.Sign(item.Task.ID, time.Now().Add(time.Hour)))
+		reporter, err := s.Reporter(item.Task.ID, s.Tokens.Sign(item.Task.ID, task.Time{}, time.Now().Add(time.Hour)))
 		if err != nil {
 			t.Fatal(err)
 		}
