@@ -40,6 +40,6 @@ func TestSoakHistoriesAreLinearizable(t *testing.T) {
 	t.Cleanup(server.Close)
 	histories.Check(t, histories.Target{
 		BaseURL: server.URL, Caller: "local",
-		Token: func(id string) string { return tokens.Sign(id, time.Now().Add(24*time.Hour)) },
+		Token: func(id string) string { return tokens.Sign(id, task.Time{}, time.Now().Add(24*time.Hour)) },
 	}, o)
 }
