@@ -37,20 +37,18 @@ func (s *Service) mark(ctx context.Context, p *pending) {
 	p.rec = r
 }
 
-// refuse ends a task that can never be sent, and keeps the reason for whoever
-// repeats the request. An earlier request with its key may have sent it: what has
-// started, or is over, stands, and is the answer. Where that is not known, a 4xx
-// could hide a message.
-func (s *Service) refuse(ctx context.Context, p *pending, r *Record, reason *Error) {
+// refuse ends a task whose message can never be accepted, and keeps the reason
+// for whoever repeats the request. An earlier request with its key may have sent
+// it all the same: what has started, or is over, stands, and is the answer. Where
+// that is not known, a 4xx could hide a message.
+func (s *Service) refuse(ctx context.Context, p *pending) {
 	ctx, cancel := cleanup(ctx)
 	defer cancel()
-	reason.TaskID = r.ID
-	r, err := s.swap(ctx, r, func(r *Record) (bool, error) {
-		switch {
-		case r.Finished() || r.Attempts() > 0 || r.Keyed != nil && r.Keyed.Dispatched:
+	id, reason := p.rec.ID, asError(p.sent.Err)
+	reason.TaskID = id
+	r, err := s.swap(ctx, p.rec, func(r *Record) (bool, error) {
+		if r.Finished() || r.Attempts() > 0 {
 			return false, nil
-		case r.settle(s.Now(), s.ResultTTL):
-			return true, nil
 		}
 		r.Refusal = &Refusal{Kind: reason.Kind, Msg: reason.Msg}
 		r.Errors = append(r.Errors, TaskError{errRefused.ExceptionClassPath, errRefused.Traceback + reason.Msg})
@@ -59,9 +57,9 @@ func (s *Service) refuse(ctx context.Context, p *pending, r *Record, reason *Err
 	})
 	switch {
 	case err != nil && p.req.Key != "":
-		p.fail(err)
+		p.fail(&Error{Kind: Unavailable, Msg: "the task is refused, and that could not be stored", Err: err, TaskID: id})
 	case err != nil:
-		s.Log.LogAttrs(ctx, slog.LevelWarn, "refusal not stored", slog.String("task_id", reason.TaskID), slog.Any("error", err))
+		s.Log.LogAttrs(ctx, slog.LevelWarn, "refusal not stored", slog.String("task_id", id), slog.Any("error", err))
 		p.fail(reason)
 	case p.req.Key == "" || r.Refusal != nil || !s.replayed(p, r):
 		p.fail(reason)

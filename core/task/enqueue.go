@@ -220,7 +220,7 @@ func (s *Service) settleDispatch(ctx context.Context, p *pending) {
 		s.mark(ctx, p)
 		p.accept()
 	case KindOf(p.sent.Err).Final():
-		s.refuse(ctx, p, p.rec, asError(p.sent.Err))
+		s.refuse(ctx, p)
 	default:
 		p.fail(s.giveUp(ctx, p))
 	}

@@ -1,6 +1,7 @@
 package task
 
 import (
+	"cmp"
 	"context"
 	"time"
 )
@@ -59,9 +60,9 @@ func (s *Service) replayed(p *pending, existing *Record) bool {
 
 // answerInvalid answers a request that breaks a rule. What was accepted before
 // stays accepted, although its expires_at may have passed since, or the
-// settings have changed: a repeated request is answered by its record. One whose
-// dispatch nobody has finished, and nobody can any more, is ended: its message
-// may be on its way, and a 4xx says that nothing was sent.
+// settings have changed: a repeated request is answered by its record. While the
+// record does not know whether its message was sent, neither does the answer: a
+// 4xx says that nothing was.
 func (s *Service) answerInvalid(ctx context.Context, p *pending, invalid error) {
 	if p.req.Key == "" {
 		p.fail(invalid)
@@ -71,13 +72,20 @@ func (s *Service) answerInvalid(ctx context.Context, p *pending, invalid error) 
 	switch now := s.Now(); {
 	case KindOf(err) == NotStored || err == nil && existing.Gone(now):
 		p.fail(invalid)
+		return
 	case err != nil:
 		p.fail(err)
+		return
 	case s.replayed(p, existing):
+		return
 	case now.Before(existing.Keyed.DispatchUntil.Time):
 		p.fail(inFlight(existing.ID, existing.Keyed.DispatchUntil.Sub(now)))
-	default:
-		s.refuse(ctx, p, existing, asError(invalid))
+		return
+	}
+	r, err := s.swap(ctx, existing, func(r *Record) (bool, error) { return r.settle(s.Now(), s.ResultTTL), nil })
+	if err != nil || !s.replayed(p, r) {
+		p.fail(&Error{Kind: Unavailable, TaskID: existing.ID, Err: cmp.Or(err, invalid),
+			Msg: "an earlier request with this Idempotency-Key may have sent the task, which breaks a rule by now"})
 	}
 }
 
