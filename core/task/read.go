@@ -79,9 +79,10 @@ func (s *Service) Cancel(ctx context.Context, call Call, id string) (prevented b
 	if cancelled {
 		s.remove(ctx, r, r.Dispatch.CancelRef)
 	}
-	// The worker of a plain payload need not ask before it starts.
-	plain := s.Backends[r.Backend].Plain
-	return r.Ended == endCancelled && !plain, r.Document(s.Now()), nil
+	// The worker of a plain payload need not ask before it starts, and that of a
+	// backend which the settings name no more may be one of those.
+	b, known := s.Backends[r.Backend]
+	return r.Ended == endCancelled && known && !b.Plain, r.Document(s.Now()), nil
 }
 
 // Capabilities is what one backend can do.

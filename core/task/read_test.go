@@ -135,6 +135,15 @@ func TestAPlainPayloadsCancelIsOnlyRequested(t *testing.T) {
 	}
 }
 
+func TestACancelAtABackendThatTheSettingsNameNoMoreIsOnlyRequested(t *testing.T) {
+	r := newRig(t)
+	id := r.enqueue(t, sendEmail).ID
+	delete(r.Backends, "default")
+	if prevented, doc, err := r.Cancel(t.Context(), call, id); prevented || err != nil || doc.State != task.StateCancelled {
+		t.Errorf("%v, %s, %v", prevented, doc.State, err)
+	}
+}
+
 func TestACancelWhoseMessageStaysStillCounts(t *testing.T) {
 	r := newRig(t)
 	r.queue.Inject(tasktest.Cancel, tasktest.Lost)
