@@ -59,7 +59,7 @@ var candidates = []candidate{
 		}},
 	{name: asynq, enqueue: dueNow,
 		start: func(b *bench, dir string) (*process, error) {
-			redis, err := startRedis(dir)
+			redis, err := startRedis(dir, freePort(), "always")
 			if err != nil {
 				return nil, err
 			}

@@ -28,7 +28,9 @@ var (
 	lasting  = flag.Duration("time", 1200*time.Millisecond, "how long each measurement lasts")
 	stored   = flag.Int("tasks", 100_000, "tasks on disk for the restart")
 	settling = flag.Duration("settle", 150*time.Second, "after a load, until memory is read; Go collects after 2 minutes at the latest")
-	only     = flag.String("only", "enqueue,footprint,list,profile", "what to measure")
+	only     = flag.String("only", "enqueue,footprint,list,profile", "what to measure; or kills")
+	killed   = flag.Int("kills", 10, "how often each contender is killed")
+	quiet    = flag.Duration("quiet", 3*time.Minute, "after the kills, until what is done is counted; asynq takes up a dead worker's tasks after up to 2 minutes")
 	keep     = flag.String("profile", "", "keep the CPU profile in this file")
 )
 
@@ -53,10 +55,13 @@ func run(ctx context.Context) error {
 	}
 	b := &bench{dir: dir, worker: takesIn()}
 	defer b.worker.Close()
-	if err := b.build(); err != nil {
+	fmt.Println(machine(dir))
+	if *only == "kills" {
+		return b.kills(ctx)
+	}
+	if err := b.buildAll("taskgate", "handler", "with-asynq", "with-river"); err != nil {
 		return err
 	}
-	fmt.Println(machine(dir))
 	for _, part := range []struct {
 		name string
 		do   func(context.Context) error
@@ -73,13 +78,13 @@ func run(ctx context.Context) error {
 	return nil
 }
 
-// build builds the product's binary as it is released, from its own module, and
+// buildAll builds the product's binary as it is released, from its own module, and
 // the other programs from this one.
-func (b *bench) build() error {
-	for name, from := range map[string]string{"taskgate": "../..", "handler": ".", "with-asynq": ".", "with-river": "."} {
-		source := "./" + name
+func (b *bench) buildAll(names ...string) error {
+	for _, name := range names {
+		from, source := ".", "./"+name
 		if name == "taskgate" {
-			source = "./functions/local"
+			from, source = "../..", "./functions/local"
 		}
 		cmd := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", b.program(name), source)
 		cmd.Dir, cmd.Env = from, append(os.Environ(), "CGO_ENABLED=0")

@@ -71,16 +71,16 @@ func (p *process) stop(signal syscall.Signal) {
 	force.Stop()
 }
 
-// startRedis runs a Redis that syncs its log before every answer. It does
-// nothing else meanwhile: no snapshots, no rewriting of the log.
-func startRedis(dir string) (*process, error) {
+// startRedis runs a Redis with its data in dir that syncs its log as fsync says:
+// "always", before every answer, or "everysec". It does nothing else meanwhile: no
+// snapshots, no rewriting of the log.
+func startRedis(dir, port, fsync string) (*process, error) {
 	program, err := exec.LookPath("redis-server")
 	if err != nil {
 		return nil, err
 	}
-	port := freePort()
 	cmd := exec.Command(program, "--bind", "127.0.0.1", "--port", port, "--dir", dir, "--save", "",
-		"--appendonly", "yes", "--appendfsync", "always", "--auto-aof-rewrite-percentage", "0")
+		"--appendonly", "yes", "--appendfsync", fsync, "--auto-aof-rewrite-percentage", "0")
 	return running(cmd, port)
 }
 
@@ -90,13 +90,35 @@ func postgresURL(p *process) string {
 	return "postgres://bench@" + p.addr + "/postgres?sslmode=disable"
 }
 
-// startPostgres makes a database in dir with the server's own defaults, so with
-// synchronous_commit and fsync, and runs it. It refuses to run as root.
+// startPostgres makes a database in dir and runs it.
 func startPostgres(dir string) (*process, error) {
-	initdb, err := postgresProgram("initdb")
-	if err != nil {
+	if err := makePostgres(dir); err != nil {
 		return nil, err
 	}
+	return runPostgres(dir, freePort())
+}
+
+// makePostgres makes a database in dir with the server's own defaults, so with
+// synchronous_commit and fsync.
+func makePostgres(dir string) error {
+	initdb, err := postgresProgram("initdb")
+	if err != nil {
+		return err
+	}
+	as, err := unprivileged(dir)
+	if err != nil {
+		return err
+	}
+	make := exec.Command(initdb, "-D", filepath.Join(dir, "data"), "-U", "bench", "--auth=trust", "--encoding=UTF8", "--locale=C")
+	make.SysProcAttr, make.Dir = as, dir
+	if out, err := make.CombinedOutput(); err != nil {
+		return fmt.Errorf("initdb: %w\n%s", err, out)
+	}
+	return nil
+}
+
+// runPostgres runs the database in dir, perhaps after a crash. It refuses to run as root.
+func runPostgres(dir, port string) (*process, error) {
 	server, err := postgresProgram("postgres")
 	if err != nil {
 		return nil, err
@@ -105,14 +127,7 @@ func startPostgres(dir string) (*process, error) {
 	if err != nil {
 		return nil, err
 	}
-	data := filepath.Join(dir, "data")
-	make := exec.Command(initdb, "-D", data, "-U", "bench", "--auth=trust", "--encoding=UTF8", "--locale=C")
-	make.SysProcAttr, make.Dir = as, dir
-	if out, err := make.CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("initdb: %w\n%s", err, out)
-	}
-	port := freePort()
-	cmd := exec.Command(server, "-D", data, "-h", "127.0.0.1", "-p", port, "-k", dir)
+	cmd := exec.Command(server, "-D", filepath.Join(dir, "data"), "-h", "127.0.0.1", "-p", port, "-k", dir)
 	cmd.SysProcAttr, cmd.Dir = as, dir
 	return running(cmd, port)
 }

@@ -43,6 +43,7 @@ type Task struct {
 	Name   string         `json:"task_name"`
 	Args   jsontext.Value `json:"args"`
 	Kwargs jsontext.Value `json:"kwargs"`
+	Key    string         `json:"-"` // of the request, by which a repeated one is known; "" = none
 }
 
 // Peer is a queue behind the handler. Its methods return when the tasks are
@@ -62,6 +63,7 @@ func Handler(p Peer) http.Handler {
 		if !read(w, r, &t) {
 			return
 		}
+		t.Key = r.Header.Get("Idempotency-Key")
 		id, err := p.Enqueue(r.Context(), t)
 		answer(w, http.StatusAccepted, struct {
 			ID string `json:"id"`
