@@ -44,6 +44,7 @@ func (h *history) send(ctx context.Context, c call, f fate) (call, answer, error
 // do makes one request and notes what it was told. An error means that the
 // target is not there, or does not speak the contract.
 func (h *history) do(ctx context.Context, c call, f fate) (answer, error) {
+	run := ctx
 	if f.hangUp > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, f.hangUp)
@@ -63,6 +64,8 @@ func (h *history) do(ctx context.Context, c call, f fate) (answer, error) {
 		resp.Body.Close()
 	}
 	switch {
+	case err != nil && run.Err() != nil:
+		return answer{}, run.Err()
 	case err != nil && (f.hangUp > 0 || h.target.Killed):
 		return answer{lost: true}, nil
 	case err != nil:
