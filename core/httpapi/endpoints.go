@@ -191,7 +191,9 @@ func (h *Handler) events(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := r.work(0)
+	// A worker that dies after its report has reported: a success that were
+	// forgotten with it would be worked for again.
+	ctx, cancel := r.finish()
 	defer cancel()
 	answer, err := reporter.Report(ctx, event)
 	if err != nil {

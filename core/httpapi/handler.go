@@ -167,3 +167,13 @@ func (h *Handler) serve(w http.ResponseWriter, r *request, e endpoint) (err erro
 func (r *request) work(wait time.Duration) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(r.Context(), workTime+wait)
 }
+
+// finish returns the context of work that goes on although the client hangs up,
+// within the front door's deadline all the same.
+func (r *request) finish() (context.Context, context.CancelFunc) {
+	until := time.Now().Add(workTime)
+	if deadline, ok := r.Context().Deadline(); ok && deadline.Before(until) {
+		until = deadline
+	}
+	return context.WithDeadline(context.WithoutCancel(r.Context()), until)
+}

@@ -302,3 +302,38 @@ func TestOnlyTheGatewaysOwnWordIsTrusted(t *testing.T) {
 		t.Errorf("events_url %q", m.EventsURL)
 	}
 }
+
+// TestAReportOutlivesItsWorker: a worker that dies while its report is being
+// written has reported. Its task must not be worked for again.
+func TestAReportOutlivesItsWorker(t *testing.T) {
+	var handler http.Handler
+	a := newAPI(t, func(c *httpapi.Config) { handler = httpapi.New(*c) })
+	id := a.enqueue(`{"task_name":"t"}`).ID
+	token := a.tokens.Sign(id, time.Now().Add(time.Hour))
+	report := func(ctx context.Context, event string) *httptest.ResponseRecorder {
+		req := httptest.NewRequestWithContext(ctx, "POST", "/v1/tasks/"+id+"/events", strings.NewReader(event))
+		req.Header.Set("Content-Type", "application/json")
+		req.Header.Set("Taskgate-Token", token)
+		w := httptest.NewRecorder()
+		handler.ServeHTTP(w, req)
+		return w
+	}
+	if w := report(t.Context(), `{"type":"started","worker_id":"w","delivery_id":"d"}`); w.Code != http.StatusOK {
+		t.Fatalf("started: %d %s", w.Code, w.Body)
+	}
+	reached, release := a.store.HoldBefore(tasktest.Replace)
+	ctx, die := context.WithCancel(t.Context())
+	done := make(chan *httptest.ResponseRecorder)
+	go func() { done <- report(ctx, `{"type":"succeeded","attempt":1,"return_value":3}`) }()
+	<-reached
+	die()
+	release()
+	if w := <-done; w.Code != http.StatusOK {
+		t.Errorf("succeeded: %d %s", w.Code, w.Body)
+	}
+	var doc task.Document
+	a.good(http.StatusOK, "GET", "/v1/tasks/"+id, "").decode(t, &doc)
+	if doc.State != task.StateSucceeded {
+		t.Errorf("the task is %s", doc.State)
+	}
+}
