@@ -12,6 +12,9 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
+// Pooled is a client whose connections are kept for all that a worker runs at once.
+var Pooled = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}}
+
 // Ledger is the URL at which handlers say what they did: its owner is never
 // killed, and so knows.
 type Ledger string
@@ -40,7 +43,7 @@ func (l Ledger) say(ctx context.Context, what, id string) error {
 	if err != nil {
 		return err
 	}
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := Pooled.Do(req)
 	if err != nil {
 		return err
 	}

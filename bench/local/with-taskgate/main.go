@@ -35,7 +35,7 @@ func run(port, service string, ledger rig.Ledger) error {
 		return nil, ledger.Mark(ctx, fmt.Appendf(nil, `[%q,%d]`, id, lasts))
 	})
 	w, err := worker.New(worker.Config{
-		Handler: mux, EventsBase: service, Lease: 5 * time.Second, Log: slog.New(slog.DiscardHandler),
+		Handler: mux, EventsBase: service, Client: rig.Pooled, Lease: 5 * time.Second, Log: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		return err
