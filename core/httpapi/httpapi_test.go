@@ -309,7 +309,7 @@ func TestAReportOutlivesItsWorker(t *testing.T) {
 	var handler http.Handler
 	a := newAPI(t, func(c *httpapi.Config) { handler = httpapi.New(*c) })
 	id := a.enqueue(`{"task_name":"t"}`).ID
-	token := a.tokens.Sign(id, time.Now().Add(time.Hour))
+	token := a.tokens.Sign(id, task.Time{}, time.Now().Add(time.Hour))
 	report := func(ctx context.Context, event string) *httptest.ResponseRecorder {
 		req := httptest.NewRequestWithContext(ctx, "POST", "/v1/tasks/"+id+"/events", strings.NewReader(event))
 		req.Header.Set("Content-Type", "application/json")
