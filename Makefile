@@ -95,7 +95,7 @@ bench: ## measure, side by side with peers and floors (docs/performance.md)
 	./bench/run
 
 soak: emulators ## the long runs: kills, seeds and histories by the ten thousand, and each fuzz target for 10 minutes
-	TASKGATE_SOAK=1 $(GO) test -count=1 -timeout 60m -run Soak -v ./functions/local ./adapters/aws/dynamostore
+	TASKGATE_SOAK=1 $(GO) test -count=1 -timeout 60m -run Soak -v ./core/simulation ./functions/local ./adapters/aws/dynamostore
 	TASKGATE_SOAK=1 $(GO) test -count=1 -run Mutants ./emulators/faulttest
 	FUZZTIME=10m ./tools/fuzz
 
