@@ -44,8 +44,8 @@ type Door struct {
 	// context, about the platform in front; nil = nothing.
 	Gateway func(ctx context.Context) string
 
-	// Limit is the largest body, in bytes, that the door must let pass either
-	// way; 0 = 4 MiB, the service's largest request.
+	// Limit is the largest body, in bytes, that the door must let pass, with an
+	// answer that is a little larger; 0 = 4 MiB, the service's largest request.
 	Limit int
 
 	// Patience bounds how long a panic is waited for, and the end of a context;

@@ -19,7 +19,7 @@ const (
 	setCookiesComeBack   = "each set-cookie comes back as its own"
 	bodyComesBack        = "a body comes back byte for byte, whatever its type"
 	emptyComesBack       = "an answer without a body has none"
-	largeBodyComesBack   = "a body at the limit comes back"
+	largeBodyComesBack   = "an answer to a body at the limit comes back"
 	panicIsBounded       = "a handler's panic is a failure in time and stops nothing"
 	concurrentKeepApart  = "concurrent requests keep apart"
 	contextHasDeadline   = "the context has the door's deadline"
