@@ -32,8 +32,10 @@ type real struct {
 
 var caller = task.Call{Owner: "alice", BaseURL: "http://taskgate.test"}
 
-func newReal(t *testing.T, edit func(*task.Backend, *tasktest.Queue, *tasktest.Store)) *real {
+// newReal starts the service, whose clock is ahead of the worker's by skew.
+func newReal(t *testing.T, skew time.Duration, edit func(*task.Backend, *tasktest.Queue, *tasktest.Store)) *real {
 	queue, store, ids := &tasktest.Queue{}, &tasktest.Store{MaxBytes: 1000}, 0
+	queue.Now = func() time.Time { return time.Now().Add(skew) }
 	backend := task.Backend{Dispatcher: queue, Target: "memory", DefaultQueue: "default"}
 	if edit != nil {
 		edit(&backend, queue, store)
@@ -44,7 +46,7 @@ func newReal(t *testing.T, edit func(*task.Backend, *tasktest.Queue, *tasktest.S
 		Tokens:          task.Tokens{Secrets: [][]byte{[]byte("0123456789abcdef0123456789abcdef")}},
 		ResultTTL:       time.Hour,
 		MaxPayloadBytes: 1 << 20,
-		Now:             time.Now,
+		Now:             func() time.Time { return time.Now().Add(skew) },
 		NewID:           func() string { ids++; return fmt.Sprintf("01936b5e-0000-7000-8000-%012x", ids) },
 		Log:             slog.New(slog.DiscardHandler),
 	}
@@ -110,6 +112,8 @@ func (r *real) process(w *worker.Worker, d worker.Delivery, want worker.Outcome)
 	}
 }
 
+// TestWorkerAndServiceAgree whatever a worker's clock shows: no event carries an
+// instant, and every lease and expiry is the service's.
 func TestWorkerAndServiceAgree(t *testing.T) {
 	offloading := func(_ *task.Backend, q *tasktest.Queue, _ *tasktest.Store) {
 		q.LimitsOf = func(queue string, delay time.Duration) task.Limits {
@@ -216,6 +220,32 @@ func TestWorkerAndServiceAgree(t *testing.T) {
 			r.process(r.worker(three), m, acknowledged)
 			r.is(id, "CANCELLED 0")
 		}},
+		"expired before it began": {nil, func(r *real) {
+			id, m := r.enqueue(fmt.Sprintf(`{"task_name":"t","expires_at":%q}`, task.At(r.service.Now().Add(time.Minute))))
+			time.Sleep(time.Minute) // the bubble's clock
+			r.process(r.worker(three), m, acknowledged)
+			r.is(id, "EXPIRED 0")
+		}},
+		"expired while it runs, which is too late": {nil, func(r *real) {
+			id, m := r.enqueue(fmt.Sprintf(`{"task_name":"t","expires_at":%q}`, task.At(r.service.Now().Add(time.Minute))))
+			r.process(r.worker(sleeper(2*time.Minute)), m, acknowledged)
+			r.is(id, "SUCCEEDED 1")
+		}},
+		"a worker that dies, again and again, and the last delivery's word": {nil, func(r *real) {
+			id, m := r.enqueue(`{"task_name":"t","max_attempts":3}`)
+			for range 3 {
+				ctx, kill := context.WithCancel(r.Context())
+				dying := newWorker(r.T, worker.Config{EventsBase: caller.BaseURL, ID: "w", Handler: worker.HandlerFunc(func(context.Context, *worker.Task) (any, error) {
+					kill()
+					return nil, errors.New("nobody hears this")
+				}), Client: &http.Client{Transport: mute{r.client.Transport, task.EventFailed}}})
+				dying.Process(ctx, m)
+				time.Sleep(time.Minute) // the bubble's clock: the lease lapses
+			}
+			r.is(id, "STALLED 3")
+			r.process(r.worker(three), m, acknowledged)
+			r.is(id, "FAILED 3")
+		}},
 		"a stalled attempt that comes back": {nil, func(r *real) {
 			id, m := r.enqueue(`{"task_name":"t"}`)
 			silent := &http.Client{Transport: mute{r.client.Transport, task.EventHeartbeat}}
@@ -256,9 +286,11 @@ func TestWorkerAndServiceAgree(t *testing.T) {
 			r.is(id, "SUCCEEDED 1")
 		}},
 	} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) { c.run(newReal(t, c.edit)) })
-		})
+		for _, skew := range []time.Duration{0, -5 * time.Minute, 5 * time.Minute} {
+			t.Run(fmt.Sprint(name, " ", skew), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) { c.run(newReal(t, skew, c.edit)) })
+			})
+		}
 	}
 }
 
