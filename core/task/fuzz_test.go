@@ -196,6 +196,11 @@ func FuzzParseMessage(f *testing.F) {
 		if len(m.Metadata) == 0 {
 			m.Metadata = nil
 		}
+		for _, v := range []*jsontext.Value{&m.Args, &m.Kwargs} { // whitespace aside
+			if *v != nil && v.Compact() != nil {
+				t.Fatalf("%q has %q", body, *v)
+			}
+		}
 		if err != nil || !reflect.DeepEqual(same, m) {
 			t.Errorf("%q, %q: %s is read as %+v, %v", body, envelope, again, same, err)
 		}

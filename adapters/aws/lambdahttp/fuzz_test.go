@@ -2,11 +2,12 @@ package lambdahttp_test
 
 import (
 	"encoding/base64"
-	"encoding/json"
 	"io"
 	"net/http"
 	"strings"
 	"testing"
+
+	"github.com/go-json-experiment/json"
 
 	"github.com/taskgate/taskgate/adapters/aws/lambdahttp"
 	"github.com/taskgate/taskgate/core/httpapi"
@@ -32,7 +33,9 @@ func FuzzEvent(f *testing.F) {
 				IsBase64 bool   `json:"isBase64Encoded"`
 				Context  struct {
 					DomainName string `json:"domainName"`
-					HTTP       struct{ Method string }
+					HTTP       struct {
+						Method string `json:"method"`
+					} `json:"http"`
 				} `json:"requestContext"`
 			}
 			if err := json.Unmarshal(payload, &e); err != nil {
@@ -54,7 +57,9 @@ func FuzzEvent(f *testing.F) {
 			w.WriteHeader(http.StatusTeapot)
 		})}
 		out, err := h.Invoke(t.Context(), payload)
-		var answer struct{ StatusCode int }
+		var answer struct {
+			StatusCode int `json:"statusCode"`
+		}
 		if err != nil || json.Unmarshal(out, &answer) != nil || served != (answer.StatusCode == http.StatusTeapot) || !served && answer.StatusCode != http.StatusBadRequest {
 			t.Errorf("%q: served %t, answered %s, %v", payload, served, out, err)
 		}

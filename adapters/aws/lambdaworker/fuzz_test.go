@@ -1,8 +1,9 @@
 package lambdaworker_test
 
 import (
-	"encoding/json"
 	"testing"
+
+	"github.com/go-json-experiment/json"
 
 	"github.com/taskgate/taskgate/adapters/aws/lambdaworker"
 )
@@ -32,7 +33,7 @@ func FuzzEvent(f *testing.F) {
 			Records  []struct {
 				ID     string `json:"messageId"`
 				Source string `json:"eventSourceARN"`
-			}
+			} `json:"Records"`
 		}
 		if delivered == 0 {
 			if err == nil {
@@ -50,7 +51,9 @@ func FuzzEvent(f *testing.F) {
 			return
 		}
 		var answer struct {
-			Failures []struct{ ItemIdentifier string } `json:"batchItemFailures"`
+			Failures []struct {
+				ItemIdentifier string `json:"itemIdentifier"`
+			} `json:"batchItemFailures"`
 		}
 		if err != nil || json.Unmarshal(out, &answer) != nil {
 			t.Fatalf("%q: %s, %v", payload, out, err)
