@@ -59,7 +59,11 @@ func far() *tasktest.Store {
 
 func TestHistoriesOfTheServiceAreLinearizable(t *testing.T) {
 	t.Parallel()
-	histories.Check(t, serve(t, far(), &tasktest.Queue{}, nil), histories.Options{Histories: 300})
+	o := histories.Options{Histories: 300}
+	if testing.Short() {
+		o.Histories = 100
+	}
+	histories.Check(t, serve(t, far(), &tasktest.Queue{}, nil), o)
 }
 
 func TestHistoriesWithLapsingLeasesAreLinearizable(t *testing.T) {

@@ -206,6 +206,9 @@ func found(t *testing.T, target histories.Target) {
 }
 
 func TestMutantsAreNoticed(t *testing.T) {
+	if testing.Short() {
+		t.Skip("the same without the race detector will do")
+	}
 	for name, store := range storeMutants() {
 		t.Run(name, func(t *testing.T) {
 			store.Store = far()
