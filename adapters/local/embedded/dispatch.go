@@ -95,7 +95,8 @@ func (q *Dispatcher) Dispatch(ctx context.Context, m task.Outgoing) (task.Receip
 // accepted are one commit.
 func (q *Dispatcher) CreateAndDispatch(ctx context.Context, entries []task.Entry) []task.EntryResult {
 	creations := make([]*creation, len(entries))
-	for i, e := range entries {
+	for i := range entries {
+		e := &entries[i]
 		creations[i] = &creation{Record: e.Record, message: &e.Message}
 		creations[i].head, creations[i].err = q.head(e.Message)
 	}
