@@ -108,12 +108,18 @@ func TestAScheduleOfOursIsAcceptedAgainAndCancelledOnce(t *testing.T) {
 	if len(double.Schedules()) != 0 {
 		t.Error("it is still there")
 	}
-	err := s.Schedule(t.Context(), id, epoch.Add(time.Hour), "sqs:sendMessage", make([]byte, MaxInputBytes+1))
-	if task.KindOf(err) != task.MessageTooLarge {
-		t.Error(err)
+	for n, want := range map[int]task.Kind{MaxInputBytes - 1: "", MaxInputBytes: "", MaxInputBytes + 1: task.MessageTooLarge} {
+		other := task.NewID()
+		err := s.Schedule(t.Context(), other, epoch.Add(time.Hour), "sqs:sendMessage", []byte(`{"a":"`+strings.Repeat("x", n-len(`{"a":""}`))+`"}`))
+		if task.KindOf(err) != want {
+			t.Errorf("an input of %d bytes: %v, want %q", n, err, want)
+		}
+		if err := s.Cancel(t.Context(), other); err != nil {
+			t.Error(err)
+		}
 	}
 	missing := New(client(double.URL()), Options{RoleARN: role, GroupName: "no-such"})
-	err = missing.Schedule(t.Context(), id, epoch.Add(time.Hour), "sqs:sendMessage", []byte("{}"))
+	err := missing.Schedule(t.Context(), id, epoch.Add(time.Hour), "sqs:sendMessage", []byte("{}"))
 	if task.KindOf(err) != task.Unavailable || !strings.Contains(err.Error(), "no schedule group no-such") {
 		t.Error(err)
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -191,5 +192,51 @@ func TestAFailedEntryIsSentOnceMoreUnlessThatIsUseless(t *testing.T) {
 	p.Always(batches, faultproxy.AWSThrottled)
 	if got := outcomes(d.DispatchBatch(t.Context(), ms())); got != "uuuuuuuuuuuu" {
 		t.Errorf("throttled: %s", got)
+	}
+}
+
+// TestNoCallHasMoreThanSQSTakes: the emulator takes more, so what is sent is
+// looked at. Two messages that fill a call to the byte go in one.
+func TestNoCallHasMoreThanSQSTakes(t *testing.T) {
+	p, d := behindProxy(t)
+	most := int(*d.Limits(t.Context(), "tasks", 0).MaxMessageBytes)
+	attributes := len(task.AttributeTaskID) + len("String") + 36
+	sized := func(n int) task.Outgoing {
+		m := outgoing("tasks", 0)
+		m.Body = append(m.Body, strings.Repeat(" ", n-attributes-len(m.Body))...)
+		return m
+	}
+	for name, c := range map[string]struct {
+		sizes []int
+		calls string
+	}{
+		"9": {slices.Repeat([]int{200}, 9), "[9]"}, "10": {slices.Repeat([]int{200}, 10), "[10]"}, "11": {slices.Repeat([]int{200}, 11), "[1 10]"},
+		"20": {slices.Repeat([]int{200}, 20), "[10 10]"}, "21": {slices.Repeat([]int{200}, 21), "[1 10 10]"},
+		"to the byte": {[]int{most, 1<<20 - most}, "[2]"}, "a byte more": {[]int{most, 1<<20 - most + 1}, "[1 1]"}, "a byte less": {[]int{most, 1<<20 - most - 1}, "[2]"},
+	} {
+		before := p.Count(batches)
+		var ms []task.Outgoing
+		for _, n := range c.sizes {
+			ms = append(ms, sized(n))
+		}
+		for i, r := range d.DispatchBatch(t.Context(), ms) {
+			if r.Err != nil {
+				t.Errorf("%s: message %d: %v", name, i, r.Err)
+			}
+		}
+		var calls []int
+		for _, r := range p.Requests(batches)[before:] {
+			var sent struct {
+				Entries []struct{ MessageBody string }
+			}
+			if err := json.Unmarshal(r.Body, &sent); err != nil {
+				t.Fatal(err)
+			}
+			calls = append(calls, len(sent.Entries))
+		}
+		slices.Sort(calls)
+		if fmt.Sprint(calls) != c.calls {
+			t.Errorf("%s: calls of %v, want %s", name, calls, c.calls)
+		}
 	}
 }
