@@ -88,6 +88,22 @@ func TestInABrownOutNobodyIsCalledMoreThanTwiceForEachTask(t *testing.T) {
 	all.Wait()
 }
 
+// TestAQueueThatIsNotKnownYetIsNotCalledMoreForThat: of a process that starts
+// during the brown-out, each request looks the queue up, once.
+func TestAQueueThatIsNotKnownYetIsNotCalledMoreForThat(t *testing.T) {
+	items, messages := emulators.DynamoDB(t), emulators.SQS(t)
+	awsemu.CreateTable(t, dynamodb.NewFromConfig(awsemu.Config(items.URL())), dynamostore.Definition("tasks"))
+	queue := faultproxy.New(t, messages.URL())
+	queue.Always(faultproxy.Any, faultproxy.AWSUnavailable)
+	service := brownOut(items.URL(), queue.URL(), "sqs", messages.URL())
+	if a := enqueueTasks(t.Context(), service, "sqs", 1, true)[0]; task.KindOf(a.Err) != task.Unavailable {
+		t.Error(a.Err)
+	}
+	if n := queue.Count(faultproxy.Any); n != 2 {
+		t.Errorf("it is called %d times, want 2", n)
+	}
+}
+
 // firstAttempt matches calls that do not repeat another, as they do where an
 // emulator has too much to do, nor read what a repeated one met: itself.
 func firstAttempt(r *faultproxy.Request) bool {

@@ -166,11 +166,13 @@ func TestAQueueIsResolvedOnceAndAMissingOneAgain(t *testing.T) {
 		t.Errorf("a missing queue: %v", e)
 	}
 	url := createQueue(t, e.URL(), "tasks", nil)
+	recovers(t, d)
+	first := sqsdispatch.New(client(p.URL()), sqsdispatch.Options{})
 	before := p.Count(lookups)
 	var all sync.WaitGroup
 	for range 20 {
 		all.Go(func() {
-			if err := dispatch(t.Context(), d); err != nil {
+			if err := dispatch(t.Context(), first); err != nil {
 				t.Error(err)
 			}
 		})

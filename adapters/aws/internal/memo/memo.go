@@ -7,9 +7,13 @@ import (
 	"time"
 )
 
-// Cache remembers a value for each key once it was fetched; a failure is
-// forgotten at once. Whoever asks meanwhile shares the fetch. The methods may be
-// called concurrently.
+// failureLife is how long a failure is remembered: one request asks twice, for
+// what a target can do and to send, and must not call one that is down for each.
+const failureLife = 250 * time.Millisecond
+
+// Cache remembers a value for each key once it was fetched, and a failure for a
+// moment. Whoever asks meanwhile shares the fetch. The methods may be called
+// concurrently.
 type Cache[V any] struct {
 	fetch func(ctx context.Context, key string) (V, error)
 	limit time.Duration
@@ -61,13 +65,17 @@ func (c *Cache[V]) fill(ctx context.Context, key string, e *entry[V]) {
 	defer cancel()
 	e.value, e.err = c.fetch(ctx, key)
 	if e.err != nil {
-		c.mu.Lock()
-		if c.entries[key] == e {
-			delete(c.entries, key)
-		}
-		c.mu.Unlock()
+		time.AfterFunc(failureLife, func() { c.drop(key, e) })
 	}
 	close(e.done)
+}
+
+func (c *Cache[V]) drop(key string, e *entry[V]) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.entries[key] == e {
+		delete(c.entries, key)
+	}
 }
 
 // Forget makes the next Get fetch again.

@@ -45,10 +45,12 @@ func TestConcurrentFirstRequestsFetchOnce(t *testing.T) {
 	})
 }
 
-func TestAFailureIsForgottenAndTheFirstRequestsEndIsNotTheOthers(t *testing.T) {
+func TestAFailureIsSoonForgottenAndTheFirstRequestsEndIsNotTheOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fail := errors.New("missing")
+		var fetches atomic.Int32
 		c := memo.New(5*time.Second, func(ctx context.Context, _ string) (int, error) {
+			fetches.Add(1)
 			if fail != nil {
 				<-ctx.Done() // ends by the cache's own limit
 				return 0, fail
@@ -66,7 +68,11 @@ func TestAFailureIsForgottenAndTheFirstRequestsEndIsNotTheOthers(t *testing.T) {
 		if _, err := c.Get(t.Context(), "key"); !errors.Is(err, fail) {
 			t.Error(err)
 		}
+		if _, err := c.Get(t.Context(), "key"); !errors.Is(err, fail) || fetches.Load() != 1 {
+			t.Errorf("asked again at once: %v, %d fetches", err, fetches.Load())
+		}
 		fail = nil
+		time.Sleep(time.Second)
 		if v, err := c.Get(t.Context(), "key"); v != 7 || err != nil {
 			t.Error(v, err)
 		}
