@@ -132,6 +132,9 @@ func TestEachLimitOfTheWireIsExact(t *testing.T) {
 			if n < 0 || n < e.least && e.least > 16 {
 				continue
 			}
+			if testing.Short() && e.code == task.BodyTooLarge && n < e.most {
+				continue // megabytes are slow to check there
+			}
 			good := n >= e.least && n <= e.most
 			ctx := t.Context()
 			if !good {

@@ -94,7 +94,11 @@ func TestALostAnswerToAnyEventChangesNothing(t *testing.T) {
 // broker that delivers everything up to three times, shuffled, and again until
 // it is acknowledged.
 func TestDeliveriesThatComeTwiceOrOutOfOrderEndEachTaskOnce(t *testing.T) {
-	for seed := range uint64(20) {
+	seeds := uint64(20)
+	if testing.Short() {
+		seeds = 3
+	}
+	for seed := range seeds {
 		synctest.Test(t, func(t *testing.T) {
 			r, random := newReal(t, 0, nil), rand.New(rand.NewPCG(seed, 0))
 			var mu sync.Mutex

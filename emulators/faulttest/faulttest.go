@@ -50,6 +50,7 @@ type Subject struct {
 	Faults []Fault
 	TCP    *faultproxy.TCP // all connections go through it
 	Says   string          // how what the client is told begins; it never has the SDK's words
+	Long   bool            // left out of -short runs, for another call that goes the same way
 
 	// Patience is how long a call waits for a peer that answers, 0 = 4 s, and Silence for one that does
 	// not, 0 = 400 ms.
@@ -73,6 +74,9 @@ const (
 // Run tests the subject, a subtest for each fault.
 func Run(t *testing.T, s Subject) {
 	t.Helper()
+	if s.Long && testing.Short() {
+		t.Skip("another call goes the same way")
+	}
 	given := map[string]bool{}
 	for _, f := range s.Faults {
 		given[f.Name] = true

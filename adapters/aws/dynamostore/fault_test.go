@@ -83,7 +83,7 @@ func TestEveryFaultIsBoundedAndOver(t *testing.T) {
 				t.Fatal(err)
 			}
 			faulttest.Run(t, faulttest.Subject{
-				TCP: p.TCP, Faults: p.Faults(operation(name), faulttest.AWS, false), Says: "the store",
+				TCP: p.TCP, Faults: p.Faults(operation(name), faulttest.AWS, false), Says: "the store", Long: name != "Create",
 				Call: func(ctx context.Context) error {
 					switch name {
 					case "Create":

@@ -132,7 +132,7 @@ func TestEveryFaultIsBoundedAndOver(t *testing.T) {
 			p := faulttest.To(t, schedulerdouble.New(t, epoch, schedulerdouble.Targets{}).URL())
 			s := New(client(p.URL()), Options{RoleARN: role})
 			faulttest.Run(t, faulttest.Subject{
-				TCP: p.TCP, Faults: p.Faults(faultproxy.Any, faulttest.AWS, true), Says: "EventBridge Scheduler",
+				TCP: p.TCP, Faults: p.Faults(faultproxy.Any, faulttest.AWS, true), Says: "EventBridge Scheduler", Long: name != "CreateSchedule",
 				Call: func(ctx context.Context) error {
 					if name == "DeleteSchedule" {
 						return s.Cancel(ctx, id)

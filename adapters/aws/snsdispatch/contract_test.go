@@ -159,7 +159,7 @@ func TestEveryFaultIsBoundedAndOver(t *testing.T) {
 			p := faulttest.To(t, e.URL())
 			d := open(p.URL(), snsdispatch.Options{})
 			faulttest.Run(t, faulttest.Subject{
-				TCP: p.TCP, Faults: p.Faults(match, faulttest.AWS, false), Says: "the topic tasks",
+				TCP: p.TCP, Faults: p.Faults(match, faulttest.AWS, false), Says: "the topic tasks", Long: name != "Publish",
 				Call: func(ctx context.Context) error {
 					if name == "PublishBatch" {
 						return d.DispatchBatch(ctx, []task.Outgoing{outgoing("tasks"), outgoing("tasks")})[1].Err

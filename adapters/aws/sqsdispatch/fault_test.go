@@ -93,7 +93,7 @@ func TestEveryFaultIsBoundedAndOver(t *testing.T) {
 				bound = awssdk.AnswerTime
 			}
 			faulttest.Run(t, faulttest.Subject{
-				TCP: p.TCP, Faults: p.Faults(match, faulttest.AWS, false), Says: "the queue tasks", Bound: bound,
+				TCP: p.TCP, Faults: p.Faults(match, faulttest.AWS, false), Says: "the queue tasks", Bound: bound, Long: name != "SendMessage",
 				Call: func(ctx context.Context) error {
 					switch name {
 					case "GetQueueUrl":

@@ -111,7 +111,7 @@ func TestEveryFaultIsBoundedAndOver(t *testing.T) {
 			there := record()
 			check(t, create1(s, there)(t.Context()))
 			faulttest.Run(t, faulttest.Subject{
-				TCP: p.TCP, Faults: p.Faults(match, faulttest.Cosmos, false), Says: "the store",
+				TCP: p.TCP, Faults: p.Faults(match, faulttest.Cosmos, false), Says: "the store", Long: name != "Create",
 				Patience: time.Second, // the SDK repeats what broke for as long as it is let
 				Call: func(ctx context.Context) error {
 					switch name {

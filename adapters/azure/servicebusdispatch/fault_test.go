@@ -335,9 +335,6 @@ func TestEveryFaultIsBoundedAndOver(t *testing.T) {
 		"topic":       {emulators.ServiceBusConfig{Topics: topics}, alone(0)},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if testing.Short() && name != "queue" {
-				t.Skip("one way is enough here")
-			}
 			t.Parallel()
 			p := faultproxy.NewTCP(t, emulators.ServiceBus(t, c.config).Addr())
 			var refuse atomic.Bool
@@ -350,7 +347,7 @@ func TestEveryFaultIsBoundedAndOver(t *testing.T) {
 			entity := func(name string) func() { return func() { to = name } }
 			back := func(testing.TB) { to = queue }
 			faulttest.Run(t, faulttest.Subject{
-				TCP: p,
+				TCP: p, Long: name != "queue",
 				Faults: append(faulttest.Connection(p),
 					faulttest.Fault{Name: "throttled", Wait: true, Begin: entity("busy"), End: back},
 					faulttest.Fault{Name: "server error", Begin: entity("broken"), End: back},

@@ -136,7 +136,7 @@ func TestEveryFaultIsBoundedAndOver(t *testing.T) {
 				bound = 9 * time.Second // two tries of 4 s
 			}
 			faulttest.Run(t, faulttest.Subject{
-				TCP: p.TCP, Faults: p.Faults(match, faulttest.Storage, name == "delete"), Bound: bound,
+				TCP: p.TCP, Faults: p.Faults(match, faulttest.Storage, name == "delete"), Bound: bound, Long: name != "put",
 				Call: func(ctx context.Context) error {
 					later := outgoing(time.Hour)
 					r, err := d.Dispatch(ctx, later)
