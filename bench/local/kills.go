@@ -49,6 +49,9 @@ func (b *bench) kills(ctx context.Context) error {
 	var mu, burning sync.Mutex
 	var wg sync.WaitGroup
 	for _, f := range fires {
+		if !strings.Contains(f.name, *under) {
+			continue
+		}
 		tolls[f.name] = map[string]toll{}
 		for _, c := range contenders {
 			wg.Go(func() {
@@ -227,6 +230,9 @@ func command(name string, args ...string) *exec.Cmd {
 func printTolls(tolls map[string]map[string]toll) error {
 	var errs []error
 	for _, f := range fires {
+		if tolls[f.name] == nil {
+			continue
+		}
 		fmt.Printf("\nUnder the load of 32 clients %s with kill -9 (tasks of %d ms):\n\n", f.name, f.lasts)
 		fmt.Println("| | kills | acknowledged | calls with no answer, repeated | acknowledged and lost | begun more than once | ran to the end more than once |\n|---|---|---|---|---|---|---|")
 		for _, c := range contenders {

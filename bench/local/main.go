@@ -30,6 +30,7 @@ var (
 	settling = flag.Duration("settle", 150*time.Second, "after a load, until memory is read; Go collects after 2 minutes at the latest")
 	only     = flag.String("only", "enqueue,footprint,list,profile", "what to measure; or kills")
 	killed   = flag.Int("kills", 20, "how often each contender is killed")
+	under    = flag.String("fire", "", "of the kills, only this one: store or worker")
 	quiet    = flag.Duration("quiet", 3*time.Minute, "after the kills, until what is done is counted; asynq takes up a dead worker's tasks after up to 2 minutes")
 	keep     = flag.String("profile", "", "keep the CPU profile in this file")
 )

@@ -166,17 +166,30 @@ func (s state) enqueue(in call, out answer) []state {
 	return nil
 }
 
+// patience is less than what a service gives its store to note a dispatch.
+const patience = 1500 * time.Millisecond
+
 // accept is the second half of an enqueue that was answered 202, or may have been.
-func (s state) accept(in call, out answer) []state {
+func (s state) accept(in call, out answer) (next []state) {
 	if out.lost {
 		s.accepted = s.accepted || s.exists && s.orphan && s.request == in.request
 		return []state{s}
 	}
-	if s.exists && s.owner == in.n && s.shows(in, out.doc) {
-		s.accepted = true
-		return []state{s}
+	if !s.exists || s.owner != in.n {
+		return nil
 	}
-	return nil
+	marked, unmarked := s, s
+	marked.accepted, unmarked.orphan = true, true
+	if s.shows(in, out.doc) {
+		next = append(next, marked)
+	}
+	if made := (state{exists: true, request: s.request}); in.to-in.from > patience && made.shows(in, out.doc) {
+		// The store may have been too slow to note that the target accepted the
+		// message. That is no reason to fail: the document is as it was made, and
+		// whoever repeats the request may have to wait, or sends it again.
+		next = append(next, marked, unmarked)
+	}
+	return next
 }
 
 // mayBe reports whether the running attempt's lease may have been over (late), or

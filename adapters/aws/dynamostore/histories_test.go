@@ -21,7 +21,7 @@ func TestSoakHistoriesAreLinearizable(t *testing.T) {
 	o := histories.Options{Histories: 100, InFlight: 16}
 	switch {
 	case os.Getenv("TASKGATE_SOAK") != "":
-		o.Histories, o.Lapsing = 5_000, 100
+		o.Histories, o.Lapsing = 3_000, 40
 	case testing.Short():
 		o.Histories = 40
 	}
