@@ -23,7 +23,7 @@ type actor struct {
 
 func (w *world) spawn(what string, f func(*actor)) {
 	w.actors++
-	w.alive++
+	w.alive.Add(1)
 	a := &actor{world: w, n: w.actors, label: fmt.Sprintf("%s-%d", what, w.actors)}
 	a.self = &proc{actor: a}
 	go func() {
@@ -31,7 +31,7 @@ func (w *world) spawn(what string, f func(*actor)) {
 			if r := recover(); r != nil {
 				w.violated("panic: %v\n%s", r, debug.Stack())
 			}
-			w.alive--
+			w.alive.Add(-1)
 		}()
 		a.step("begins")
 		f(a)

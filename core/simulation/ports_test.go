@@ -2,6 +2,8 @@ package simulation_test
 
 import (
 	"context"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/taskgate/taskgate/core/task"
@@ -18,11 +20,15 @@ type store struct {
 	world *world
 }
 
+// The effect of a call may come after its caller has given it up: what it returns
+// goes where the caller does not look any more.
+
 // direct is the context of what the scheduler itself applies.
 var direct = context.Background()
 
-func (s *store) Create(ctx context.Context, r *task.Record) (existing *task.Record, err error) {
+func (s *store) Create(ctx context.Context, r *task.Record) (*task.Record, error) {
 	mine := tasktest.Clone(r)
+	var existing *task.Record
 	c := &call{op: "create", id: r.ID, record: mine}
 	c.effect = func() (err error) {
 		if existing, err = s.Store.Create(direct, mine); err == nil && existing == nil {
@@ -37,7 +43,8 @@ func (s *store) Create(ctx context.Context, r *task.Record) (existing *task.Reco
 	return existing, nil
 }
 
-func (s *store) Get(ctx context.Context, id string) (r *task.Record, err error) {
+func (s *store) Get(ctx context.Context, id string) (*task.Record, error) {
+	var r *task.Record
 	c := &call{op: "read", id: id}
 	c.effect = func() (err error) {
 		r, err = s.Store.Get(direct, id)
@@ -68,7 +75,8 @@ func (s *store) Replace(ctx context.Context, r *task.Record) error {
 
 // List may show of each record the version before its last, as an index that
 // lags does.
-func (s *store) List(ctx context.Context, q task.Query) (page task.Page, err error) {
+func (s *store) List(ctx context.Context, q task.Query) (task.Page, error) {
+	var page task.Page
 	c := &call{op: "list"}
 	c.effect = func() (err error) {
 		page, err = s.Store.List(direct, q)
@@ -103,7 +111,8 @@ func (t *target) Limits(ctx context.Context, queue string, delay time.Duration) 
 	return t.queue.Limits(ctx, queue, delay)
 }
 
-func (t *target) Dispatch(ctx context.Context, m task.Outgoing) (receipt task.Receipt, err error) {
+func (t *target) Dispatch(ctx context.Context, m task.Outgoing) (task.Receipt, error) {
+	var receipt task.Receipt
 	c := &call{op: "dispatch", id: m.ID}
 	c.effect = func() (err error) {
 		receipt, err = t.accept(c.proc, m)
@@ -137,11 +146,16 @@ type batchTarget struct{ *target }
 
 func (t batchTarget) DispatchBatch(ctx context.Context, ms []task.Outgoing) []task.DispatchResult {
 	var results []task.DispatchResult
-	c := &call{op: "dispatch batch", id: ms[0].ID}
+	order := make([]int, len(ms)) // by id: which of two twins is sent is not the seed's to say
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortFunc(order, func(i, j int) int { return strings.Compare(ms[i].ID, ms[j].ID) })
+	c := &call{op: "dispatch batch", id: ms[order[0]].ID}
 	c.effect = func() error {
 		answers := make([]task.DispatchResult, len(ms))
-		for i, m := range ms {
-			item := fine
+		for _, i := range order {
+			m, item := ms[i], fine
 			if t.world.faults && t.world.chance(t.world.rate*2) {
 				item = pick(t.world, []fate{refused, answerLost})
 			}
@@ -188,11 +202,11 @@ func (t atomicTarget) CreateAndDispatch(ctx context.Context, entries []task.Entr
 		return nil
 	}
 	if err := t.world.port(ctx, c); err != nil {
-		results = make([]task.EntryResult, len(mine))
-		for i := range results {
-			results[i].Err = err
+		failed := make([]task.EntryResult, len(mine))
+		for i := range failed {
+			failed[i].Err = err
 		}
-		return results
+		return failed
 	}
 	for i, e := range entries {
 		e.Record.Revision = mine[i].Record.Revision

@@ -211,8 +211,8 @@ func (w *world) checkEnd() {
 	if w.broken != "" {
 		return
 	}
-	if w.alive > 0 {
-		w.violated("%d actors are still at it", w.alive)
+	if n := w.alive.Load(); n > 0 {
+		w.violated("%d actors are still at it", n)
 	}
 	for _, id := range w.ledger.ids {
 		if r := w.ledger.records[id]; r.EnqueuedAt == w.ledger.acked[id] && !r.Finished() {

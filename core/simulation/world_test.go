@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing/synctest"
 	"time"
 
@@ -44,8 +45,8 @@ type world struct {
 	leaping bool // a long time is about to pass
 	leaps   int
 	actors  int
-	alive   int // actors that have not finished
-	ids     int
+	alive   atomic.Int64 // actors that have not finished
+	ids     atomic.Int64 // a batch that crashes lets all its items go on at once
 	pending []*call
 	late    []*call // requests that were given up, and are still under way
 
@@ -121,8 +122,7 @@ func newWorld(seed uint64, recorded bool) *world {
 			ResultTTL: resultTTL, MaxWait: 20 * time.Second, MaxPayloadBytes: 1 << 20,
 			Now: func() time.Time { return time.Now().Add(s.skew) },
 			NewID: func() string {
-				w.ids++
-				return fmt.Sprintf("01936b5e-0000-7000-8000-%012x", w.ids)
+				return fmt.Sprintf("01936b5e-0000-7000-8000-%012x", w.ids.Add(1))
 			},
 			Log: slog.New(slog.DiscardHandler),
 		}
