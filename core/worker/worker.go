@@ -39,7 +39,7 @@ type Config struct {
 	// leaves the message to the broker.
 	Observe bool
 
-	Client *http.Client  // sends the reports, never following a redirect; nil = http.DefaultTransport
+	Client *http.Client  // sends the reports, never following a redirect; nil = one that keeps a connection for each of 100 tasks
 	ID     string        // the task's worker_ids show it, 1–255 characters; "" = host/pid/random
 	Lease  time.Duration // 5 s to an hour; 0 = 45 s. It bounds how long a dead worker goes unnoticed.
 	Log    *slog.Logger  // one line a delivery, with no payload, token or error text; nil = slog.Default()
@@ -87,7 +87,7 @@ func New(c Config) (*Worker, error) {
 	if w.log == nil {
 		w.log = slog.Default()
 	}
-	var client http.Client
+	client := http.Client{Transport: newTransport()}
 	if c.Client != nil {
 		client = *c.Client
 	}
@@ -98,6 +98,19 @@ func New(c Config) (*Worker, error) {
 		return nil, errors.Join(errs...)
 	}
 	return w, nil
+}
+
+// newTransport is net/http's own, but that it keeps more than two connections to
+// the service: a worker reports on many tasks at once, and a report that has to
+// connect first is later, and more easily lost with its worker.
+func newTransport() http.RoundTripper {
+	t, ok := http.DefaultTransport.(*http.Transport)
+	if !ok { // the program has put another in its place
+		return http.DefaultTransport
+	}
+	t = t.Clone()
+	t.MaxIdleConnsPerHost = 100
+	return t
 }
 
 // Delivery is a message as a queue delivered it.
