@@ -55,6 +55,27 @@ func (r *Record) endAttempt(how string, failure *TaskError) {
 	}
 }
 
+// noRoom is put in place of a traceback that the store cannot hold.
+const noRoom = "taskgate: the record has no room for this traceback"
+
+// shortenTracebacks puts noRoom in place of the longest traceback, and of those
+// that are more than half as long. It reports whether there was one to shorten.
+func (r *Record) shortenTracebacks() bool {
+	longest := 0
+	for _, e := range r.Errors {
+		longest = max(longest, len(e.Traceback))
+	}
+	if longest <= len(noRoom) {
+		return false
+	}
+	for i, e := range r.Errors {
+		if len(e.Traceback) > max(longest/2, len(noRoom)) {
+			r.Errors[i].Traceback = noRoom
+		}
+	}
+	return true
+}
+
 // attemptsUsedUp reports whether no further attempt may start.
 func (r *Record) attemptsUsedUp() bool {
 	return r.MaxAttempts > 0 && r.Attempts() >= r.MaxAttempts

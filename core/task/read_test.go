@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -404,6 +405,24 @@ func TestAResultTooLargeIsRefusedAndATracebackTooLargeIsNot(t *testing.T) {
 	r.must(t, id, long)
 	if doc := r.get(t, id); doc.State != task.StateFailed || !strings.Contains(doc.Errors[0].Traceback, "no room") {
 		t.Errorf("%s, %.60q", doc.State, doc.Errors[0].Traceback)
+	}
+}
+
+// TestAFullRecordStillTakesWhatHappens: its tracebacks give way, the longest first.
+func TestAFullRecordStillTakesWhatHappens(t *testing.T) {
+	r := newRig(t)
+	r.Store = full{r.store}
+	id := r.enqueue(t, sendEmail).ID
+	for attempt, length := range []int{600, 390} {
+		r.must(t, id, started("d"+strconv.Itoa(attempt)))
+		e := failed(attempt+1, true)
+		e.Error.Traceback = strings.Repeat("x", length)
+		r.must(t, id, e)
+	}
+	r.must(t, id, task.Event{Type: task.EventDeadLettered})
+	doc := r.get(t, id)
+	if doc.State != task.StateFailed || len(doc.Errors) != 3 || !strings.Contains(doc.Errors[0].Traceback, "no room") || len(doc.Errors[2].Traceback) > 100 {
+		t.Errorf("%s, %v", doc.State, doc.Errors)
 	}
 }
 

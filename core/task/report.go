@@ -29,24 +29,14 @@ func (s *Service) Reporter(id, token string) (Reporter, error) {
 // Unavailable; Kind.Acknowledge says what they mean for the message.
 func (w Reporter) Report(ctx context.Context, e Event) (Answer, error) {
 	s, id := w.service, w.id
-	var acknowledge, full bool
-	change := func(r *Record) (write bool, err error) {
-		event := e
-		if full && e.Error != nil {
-			event.Error = &TaskError{e.Error.ExceptionClassPath, "taskgate: the record has no room for this traceback"}
-		}
-		write, acknowledge, err = r.apply(event, s.Now(), s.ResultTTL)
-		return write, err
-	}
+	var acknowledge bool
 	own := func(r *Record) bool { // the token is the right to see it
 		return w.enqueuedAt.IsZero() || r.EnqueuedAt.Equal(w.enqueuedAt.Time)
 	}
-	r, err := s.update(ctx, id, own, change)
-	if KindOf(err) == Oversize && e.Error != nil {
-		// A report of the end must not be lost for the length of its traceback.
-		full = true
-		r, err = s.update(ctx, id, own, change)
-	}
+	r, err := s.update(ctx, id, own, func(r *Record) (write bool, err error) {
+		write, acknowledge, err = r.apply(e, s.Now(), s.ResultTTL)
+		return write, err
+	})
 	switch {
 	case KindOf(err) == Oversize:
 		return Answer{}, &Error{Kind: ResultTooLarge, Msg: "the store cannot hold this result", Err: err, TaskID: id}

@@ -103,7 +103,8 @@ type change func(*Record) (write bool, err error)
 
 // swap changes a record by compare-and-swap. Whenever somebody else was faster,
 // change is asked again, about the record as it then stands. A task that has
-// taken the id over is not that record.
+// taken the id over is not that record. What happened must not be lost for the
+// length of a traceback: where the store has no room, those give way.
 func (s *Service) swap(ctx context.Context, r *Record, change change) (*Record, error) {
 	enqueuedAt := r.EnqueuedAt
 	for {
@@ -112,6 +113,9 @@ func (s *Service) swap(ctx context.Context, r *Record, change change) (*Record, 
 			return r, refused
 		}
 		err := s.Store.Replace(ctx, r)
+		for KindOf(err) == Oversize && r.shortenTracebacks() {
+			err = s.Store.Replace(ctx, r)
+		}
 		if err == nil {
 			return r, refused
 		}
