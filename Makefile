@@ -3,6 +3,8 @@ GO      ?= go
 ARCH    ?= $(shell $(GO) env GOARCH)
 TOOL    := $(GO) tool -modfile=tools.mod
 BUILD   ?= build
+# Tests wait for emulators more than they compute: more packages at once than processors.
+TESTING := -p 4 -timeout 10m
 RELEASE := -trimpath -ldflags '-s -w'
 LAMBDA   = CGO_ENABLED=0 GOOS=linux GOARCH=$(ARCH) $(GO) build $(RELEASE) -tags lambda.norpc
 
@@ -65,10 +67,10 @@ remove-azure: ## remove all that infra/azure made in Azure, the tasks included; 
 	terraform -chdir=infra/azure destroy
 
 test: emulators ## run all tests, installing the emulators that they need
-	$(GO) test -timeout 10m ./...
+	$(GO) test $(TESTING) ./...
 
 race: emulators ## run the tests under the race detector (a part of make check)
-	$(GO) test -race -short -timeout 10m ./...
+	$(GO) test $(TESTING) -race -short ./...
 
 check: ## gofmt, vet, staticcheck, race tests, import rules, tidy go.mod
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); test -z "$$unformatted" || { echo "not gofmt'ed: $$unformatted"; exit 1; }
