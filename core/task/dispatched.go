@@ -39,8 +39,9 @@ func (s *Service) mark(ctx context.Context, p *pending) {
 
 // refuse ends a task whose message can never be accepted, and keeps the reason
 // for whoever repeats the request. An earlier request with its key may have sent
-// it all the same: what has started, or is over, stands, and is the answer. Where
-// that is not known, a 4xx could hide a message.
+// it all the same: what has started, or is over, stands, and is the answer; what
+// has not finds its task ended, and is dropped. Where the end could not be
+// stored, a 4xx could hide a message.
 func (s *Service) refuse(ctx context.Context, p *pending) {
 	ctx, cancel := cleanup(ctx)
 	defer cancel()

@@ -2,6 +2,7 @@ package task
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"sync/atomic"
 )
@@ -69,6 +70,9 @@ func (p *pending) accept()          { p.answered = true }
 func (p *pending) replay(r *Record) { p.rec, p.replayed, p.answered = r, true, true }
 
 func unanswered(ps []*pending) []*pending {
+	if !slices.ContainsFunc(ps, func(p *pending) bool { return p.answered }) {
+		return ps
+	}
 	var rest []*pending
 	for _, p := range ps {
 		if !p.answered {
@@ -100,6 +104,9 @@ func each[T any](items []T, f func(T)) {
 
 // grouped returns the items that have a key in common together.
 func grouped[K comparable](ps []*pending, key func(*pending) K) [][]*pending {
+	if len(ps) == 1 {
+		return [][]*pending{ps}
+	}
 	at := map[K]int{}
 	var groups [][]*pending
 	for _, p := range ps {
@@ -123,16 +130,20 @@ func (s *Service) record(ctx context.Context, ps []*pending) {
 			p.rec.Keyed.DispatchUntil = s.dispatchUntil(ctx)
 		}
 	}
-	each(grouped(ps, func(p *pending) string { return p.rec.Backend }), func(group []*pending) {
+	var jobs []func()
+	for _, group := range grouped(ps, func(p *pending) string { return p.rec.Backend }) {
 		if d, ok := group[0].backend.Dispatcher.(AtomicDispatcher); ok {
-			s.recordAndDispatch(ctx, d, group)
-			return
+			jobs = append(jobs, func() { s.recordAndDispatch(ctx, d, group) })
+			continue
 		}
-		each(group, func(p *pending) {
-			existing, err := s.Store.Create(ctx, p.rec)
-			s.settleRecord(ctx, p, existing, err)
-		})
-	})
+		for _, p := range group {
+			jobs = append(jobs, func() {
+				existing, err := s.Store.Create(ctx, p.rec)
+				s.settleRecord(ctx, p, existing, err)
+			})
+		}
+	}
+	each(jobs, func(job func()) { job() })
 }
 
 // recordAndDispatch records tasks and dispatches their messages in one.
@@ -192,15 +203,19 @@ func (s *Service) answerUnrecorded(ctx context.Context, p *pending, err error) {
 // where the target takes several at once.
 func (s *Service) dispatch(ctx context.Context, ps []*pending) {
 	type queue struct{ backend, name string }
-	each(grouped(ps, func(p *pending) queue { return queue{p.rec.Backend, p.out.Queue} }), func(group []*pending) {
+	var jobs []func()
+	for _, group := range grouped(ps, func(p *pending) queue { return queue{p.rec.Backend, p.out.Queue} }) {
 		if d, ok := group[0].backend.Dispatcher.(BatchDispatcher); ok && len(ps) > 1 {
-			s.dispatchBatch(ctx, d, group)
-			return
+			jobs = append(jobs, func() { s.dispatchBatch(ctx, d, group) })
+			continue
 		}
-		each(group, func(p *pending) {
-			p.sent.Receipt, p.sent.Err = p.backend.Dispatcher.Dispatch(ctx, p.out)
-		})
-	})
+		for _, p := range group {
+			jobs = append(jobs, func() {
+				p.sent.Receipt, p.sent.Err = p.backend.Dispatcher.Dispatch(ctx, p.out)
+			})
+		}
+	}
+	each(jobs, func(job func()) { job() })
 }
 
 func (s *Service) dispatchBatch(ctx context.Context, d BatchDispatcher, ps []*pending) {

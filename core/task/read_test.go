@@ -408,6 +408,15 @@ func TestAResultTooLargeIsRefusedAndATracebackTooLargeIsNot(t *testing.T) {
 	}
 }
 
+func TestATaskWhoseLifeEndsMeanwhileIsUnknown(t *testing.T) {
+	r := newRig(t)
+	id := r.enqueue(t, sendEmail).ID
+	r.store.Inject(tasktest.Get, tasktest.OK, tasktest.RefusedWith(task.Errorf(task.NotStored, "swept")))
+	r.store.Inject(tasktest.Replace, tasktest.RefusedWith(task.Errorf(task.Conflict, "swept")))
+	_, _, err := r.Cancel(t.Context(), call, id)
+	wantKind(t, err, task.UnknownTask)
+}
+
 // TestAFullRecordStillTakesWhatHappens: its tracebacks give way, the longest first.
 func TestAFullRecordStillTakesWhatHappens(t *testing.T) {
 	r := newRig(t)

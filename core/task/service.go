@@ -122,10 +122,13 @@ func (s *Service) swap(ctx context.Context, r *Record, change change) (*Record, 
 		if KindOf(err) != Conflict {
 			return r, err
 		}
-		if r, err = s.Store.Get(ctx, r.ID); err != nil {
+		r, err = s.Store.Get(ctx, r.ID)
+		switch {
+		case KindOf(err) == NotStored: // its life has ended meanwhile
+			return nil, unknownTask()
+		case err != nil:
 			return nil, err
-		}
-		if !r.EnqueuedAt.Equal(enqueuedAt.Time) {
+		case !r.EnqueuedAt.Equal(enqueuedAt.Time):
 			return nil, unknownTask()
 		}
 	}

@@ -87,9 +87,11 @@ func New(c Config) (*Worker, error) {
 	if w.log == nil {
 		w.log = slog.Default()
 	}
-	client := http.Client{Transport: newTransport()}
+	var client http.Client
 	if c.Client != nil {
 		client = *c.Client
+	} else {
+		client.Transport = newTransport()
 	}
 	// A redirect would take the task's token to an origin nobody configured.
 	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }

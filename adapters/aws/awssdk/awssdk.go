@@ -53,7 +53,6 @@ func Bound(cfg *aws.Config) {
 		return // the main has one of its own making
 	}
 	client.BuildableClient = client.
-		WithReadTimeout(attemptTime).
 		WithDialerOptions(func(d *net.Dialer) { d.Timeout = connectTime }).
 		WithTransportOptions(func(t *http.Transport) {
 			t.TLSHandshakeTimeout = connectTime

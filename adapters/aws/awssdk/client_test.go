@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -20,6 +21,37 @@ import (
 	"github.com/taskgate/taskgate/adapters/aws/awssdk"
 	"github.com/taskgate/taskgate/emulators/awsemu"
 )
+
+// TestAnIdleConnectionIsUsedAgain, though it has been idle for longer than an
+// answer may take: a bound on reads would end it, and a request that it meets.
+func TestAnIdleConnectionIsUsedAgain(t *testing.T) {
+	t.Parallel()
+	var connections atomic.Int32
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/x-amz-json-1.0")
+		_, _ = io.WriteString(w, `{}`)
+	}))
+	s.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateNew {
+			connections.Add(1)
+		}
+	}
+	s.Start()
+	defer s.Close()
+	cfg := awsemu.Config(s.URL)
+	awssdk.Bound(&cfg)
+	client := dynamodb.NewFromConfig(cfg)
+	for range 2 {
+		if _, err := client.ListTables(t.Context(), &dynamodb.ListTablesInput{}); err != nil {
+			t.Fatal(err)
+		}
+		idle := time.NewTimer(3500 * time.Millisecond)
+		<-idle.C
+	}
+	if n := connections.Load(); n != 1 {
+		t.Errorf("%d connections", n)
+	}
+}
 
 // slowWriter is a connection whose write of a request's body returns only when
 // the answer is being read, as it may on a busy processor.

@@ -1,6 +1,7 @@
 package dynamostore_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"strings"
@@ -68,6 +69,23 @@ func recovers(t testing.TB, s *dynamostore.Table) {
 		}
 	}
 	t.Fatalf("not recovered after %v: %v", time.Since(start), err)
+}
+
+// TestReadsOfOneTaskAreConsistent: the emulator's always are, so what counts is
+// what is asked for.
+func TestReadsOfOneTaskAreConsistent(t *testing.T) {
+	_, p, s := behindProxy(t)
+	r := record()
+	if _, err := s.Create(t.Context(), r); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Get(t.Context(), r.ID); err != nil {
+		t.Fatal(err)
+	}
+	reads := p.Requests(faultproxy.Operation("GetItem"))
+	if len(reads) != 1 || !bytes.Contains(reads[0].Body, []byte(`"ConsistentRead":true`)) {
+		t.Errorf("%d reads: %s", len(reads), reads[0].Body)
+	}
 }
 
 func TestEveryFaultIsBoundedAndOver(t *testing.T) {

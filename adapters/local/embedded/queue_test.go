@@ -131,6 +131,41 @@ func TestMessageOutOfDeliveriesBecomesADeadLetterAndIsReportedOnce(t *testing.T)
 	}
 }
 
+// TestATaskThatTakesAnIDOverGetsItsOwnMessage: its record is past its life and
+// not swept yet, and so is what its message has become.
+func TestATaskThatTakesAnIDOverGetsItsOwnMessage(t *testing.T) {
+	for name, leave := range map[string]func(*testing.T, *embedded.DB){
+		"still queued": func(*testing.T, *embedded.DB) {},
+		"claimed":      func(t *testing.T, db *embedded.DB) { claim(t, db) },
+		"a dead letter": func(t *testing.T, db *embedded.DB) {
+			check(t, db.Release(t.Context(), claim(t, db), 0))
+			check(t, db.Acknowledge(t.Context(), claim(t, db))) // the report that it died
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			db := open(t, nil, embedded.Options{})
+			q := db.Dispatcher(1)
+			id := enqueue(t, q, time.Time{})
+			leave(t, db)
+			former, err := db.Get(t.Context(), id)
+			check(t, err)
+			next := newRecord(time.Now())
+			next.ID, next.Revision = id, former.Revision
+			check(t, db.Replace(t.Context(), next))
+			m := outgoing(id, time.Time{})
+			m.Body = []byte(`{"task_name":"next"}`)
+			_, err = q.Dispatch(t.Context(), m)
+			check(t, err)
+			if d := claim(t, db); string(d.Body) != string(m.Body) || d.Dead || d.Count != 1 {
+				t.Errorf("delivered %+v, %s", d, d.Body)
+			}
+			if letters, err := db.DeadLetters(t.Context(), embedded.DeadLetter{}, 10); err != nil || len(letters) != 0 {
+				t.Errorf("dead letters %+v, %v", letters, err)
+			}
+		})
+	}
+}
+
 func TestAnEndedContextStartsNothing(t *testing.T) {
 	db := open(t, nil, embedded.Options{})
 	ctx, cancel := context.WithCancel(t.Context())

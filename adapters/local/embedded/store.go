@@ -68,8 +68,12 @@ func (d *DB) Replace(ctx context.Context, r *task.Record) error {
 		return task.Errorf(task.Conflict, "the record has been changed or deleted")
 	}
 	b := d.pebble.NewBatch()
-	if r.EnqueuedAt.UnixMicro() != ix.EnqueuedAt { // it moves in the listing
-		err = b.Delete(timeKey(recordKey, ix.EnqueuedAt, r.ID), nil)
+	moves := r.EnqueuedAt.UnixMicro() != ix.EnqueuedAt
+	if moves {
+		// Another task takes the id over: what the former one has left in the
+		// queue, or among the dead letters, would pass for its message.
+		_, err = d.removeEntry(b, r.ID)
+		err = errors.Join(err, b.Delete(timeKey(recordKey, ix.EnqueuedAt, r.ID), nil))
 	}
 	ix = index{EnqueuedAt: r.EnqueuedAt.UnixMicro(), DeleteAfter: r.DeleteAfter.UnixMicro(), Revision: revision + 1}
 	err = errors.Join(err,
@@ -80,6 +84,9 @@ func (d *DB) Replace(ctx context.Context, r *task.Record) error {
 	}
 	if err != nil {
 		return unavailable("replace", r.ID, err)
+	}
+	if moves {
+		d.queue.forget(r.ID)
 	}
 	r.Revision = strconv.FormatUint(ix.Revision, 10)
 	return nil

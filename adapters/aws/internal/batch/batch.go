@@ -77,6 +77,13 @@ func send[E any](ctx context.Context, entries []Entry[E], call Call[E], results 
 		messages[i] = e.Message
 	}
 	outcomes, err := call(bounded, messages)
+	if task.KindOf(err).Final() && len(entries) > 1 {
+		// What is wrong with the call may be wrong with none of its messages.
+		for i := range entries {
+			send(ctx, entries[i:i+1], call, results, again)
+		}
+		return
+	}
 	var rest []Entry[E]
 	for _, e := range entries {
 		outcome, mentioned := outcomes[ID(e.Place)]

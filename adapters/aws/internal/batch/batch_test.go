@@ -75,6 +75,28 @@ func TestACallHasTenMessagesAndTheBytesThatItTakesAtMost(t *testing.T) {
 	}
 }
 
+// TestACallThatIsRefusedForGoodSaysNothingOfItsMessages: each is asked about alone.
+func TestACallThatIsRefusedForGoodSaysNothingOfItsMessages(t *testing.T) {
+	s := &service{}
+	call := func(_ context.Context, ids []string) (map[string]batch.Outcome, error) {
+		s.calls = append(s.calls, ids)
+		if len(ids) > 1 || ids[0] == "1" {
+			return nil, task.Errorf(task.MessageTooLarge, "too large")
+		}
+		return map[string]batch.Outcome{ids[0]: *accepted(ids[0])}, nil
+	}
+	results := make([]task.DispatchResult, 3)
+	batch.Send(t.Context(), entries(1, 1, 1), 100, true, call, results)
+	for i, r := range results {
+		if want := i == 1; (task.KindOf(r.Err) == task.MessageTooLarge) != want || (r.Receipt.MessageID == "") != want {
+			t.Errorf("message %d: %+v", i, r)
+		}
+	}
+	if len(s.calls) != 4 {
+		t.Errorf("calls of %v", s.calls)
+	}
+}
+
 func TestWhatMayBeSentAgainIsSentOnceMoreUnlessThereIsAnOrder(t *testing.T) {
 	for ordered, want := range map[bool]int{false: 2, true: 1} {
 		s := &service{answer: func(call int, id string) *batch.Outcome {
