@@ -31,7 +31,7 @@ type Auth func(*http.Request) (Caller, error)
 func Keys(keys []settings.APIKey) Auth {
 	return func(r *http.Request) (Caller, error) {
 		scheme, key, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-		if !strings.EqualFold(scheme, "Bearer") || key == "" {
+		if !strings.EqualFold(scheme, "Bearer") || key == "" || len(r.Header.Values("Authorization")) > 1 {
 			return Caller{}, task.Errorf(task.Unauthenticated, "the Authorization header must be Bearer and an API key")
 		}
 		sum := sha256.Sum256([]byte(strings.TrimSpace(key)))

@@ -303,6 +303,31 @@ func TestOnlyTheGatewaysOwnWordIsTrusted(t *testing.T) {
 	}
 }
 
+// TestAHeaderThatDecidesIsGivenOnce: two might be read in two ways.
+func TestAHeaderThatDecidesIsGivenOnce(t *testing.T) {
+	var handler http.Handler
+	newAPI(t, func(c *httpapi.Config) { handler = httpapi.New(*c) })
+	for name, c := range map[string]struct {
+		second string
+		status int
+	}{
+		"Content-Type":     {"text/plain", http.StatusUnsupportedMediaType},
+		"Content-Encoding": {"gzip", http.StatusUnsupportedMediaType},
+		"Authorization":    {"Bearer " + keyOf("alice"), http.StatusUnauthorized},
+	} {
+		req := httptest.NewRequestWithContext(t.Context(), "POST", "/v1/tasks", strings.NewReader(`{"task_name":"t"}`))
+		req.Header = http.Header{
+			"Content-Type": {"application/json"}, "Content-Encoding": {"identity"}, "Authorization": {"Bearer " + keyOf("alice")},
+		}
+		req.Header.Add(name, c.second)
+		w := httptest.NewRecorder()
+		handler.ServeHTTP(w, req)
+		if w.Code != c.status {
+			t.Errorf("%s: %d %s", name, w.Code, w.Body)
+		}
+	}
+}
+
 // TestAReportOutlivesItsWorker: a worker that dies while its report is being
 // written has reported. Its task must not be worked for again.
 func TestAReportOutlivesItsWorker(t *testing.T) {

@@ -40,13 +40,13 @@ func readJSON(r *http.Request, most int64) (jsontext.Value, error) {
 
 func checkMediaType(h http.Header) error {
 	media, params, err := mime.ParseMediaType(h.Get("Content-Type"))
-	if err != nil || media != "application/json" {
+	if err != nil || media != "application/json" || len(h.Values("Content-Type")) > 1 {
 		return task.Errorf(task.UnsupportedMediaType, "Content-Type must be application/json")
 	}
 	if charset, ok := params["charset"]; ok && !strings.EqualFold(charset, "utf-8") {
 		return task.Errorf(task.UnsupportedMediaType, "the charset must be UTF-8")
 	}
-	if coding := h.Get("Content-Encoding"); coding != "" && coding != "identity" {
+	if coding := strings.Join(h.Values("Content-Encoding"), ", "); coding != "" && coding != "identity" {
 		return task.Errorf(task.UnsupportedMediaType, "Content-Encoding %q is not supported", coding)
 	}
 	return nil

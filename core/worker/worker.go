@@ -34,6 +34,10 @@ type Config struct {
 	// where this worker sends requests.
 	EventsBase string
 
+	// Rebase sends reports below EventsBase whatever base a message names: for a
+	// service that is reached at another address by now, or at another from here.
+	Rebase bool
+
 	// Observe is for the subscriptions of a topic beside the one that reports:
 	// the handler runs with no events and no fencing, and its error or panic
 	// leaves the message to the broker.
@@ -50,6 +54,7 @@ type Config struct {
 type Worker struct {
 	handler Handler
 	base    *url.URL
+	rebase  bool
 	observe bool
 	client  *http.Client
 	id      string
@@ -59,7 +64,7 @@ type Worker struct {
 
 // New returns a worker, or an error that names everything wrong with c.
 func New(c Config) (*Worker, error) {
-	w := &Worker{handler: c.Handler, observe: c.Observe, id: c.ID, lease: c.Lease, log: c.Log}
+	w := &Worker{handler: c.Handler, rebase: c.Rebase, observe: c.Observe, id: c.ID, lease: c.Lease, log: c.Log}
 	var errs []error
 	if c.Handler == nil {
 		errs = append(errs, errors.New("worker: Handler is missing"))
@@ -148,6 +153,9 @@ func (w *Worker) read(d Delivery) (task.Message, error) {
 		return m, fmt.Errorf("the message is of version %d: this worker reads version %d", m.V, task.MessageVersion)
 	case m.ID == "" || m.Token == "" || !printable(m.Token):
 		return m, errors.New("the message has no id or no token")
+	}
+	if w.rebase {
+		m.EventsURL = w.base.JoinPath("v1", "tasks", m.ID, "events").String()
 	}
 	return m, within(w.base, m.EventsURL)
 }

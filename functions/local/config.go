@@ -44,25 +44,28 @@ func readConfig(environ []string) (config, error) {
 	return c, env.Err()
 }
 
-// tokenSecret returns the secret that signs task tokens when none is
-// configured: made once, and kept beside the database, so that the messages in
-// it can still report after a restart.
-func tokenSecret(dir string) ([]byte, error) {
+// tokenSecrets returns the secrets of the task tokens: the configured ones, of
+// which the first signs, or one that is made once and kept beside the database.
+// That one goes on verifying when others are configured, so that the messages
+// which it signed can still be reported on.
+func tokenSecrets(dir string, configured [][]byte) ([][]byte, error) {
 	path := filepath.Join(dir, "token-secret")
-	secret, err := os.ReadFile(path)
-	if err == nil && len(secret) > 0 {
-		return secret, nil
-	}
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	kept, err := os.ReadFile(path)
+	switch {
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return nil, err
+	case len(kept) > 0:
+		return append(configured, kept), nil
+	case len(configured) > 0:
+		return configured, nil
 	}
 	random := make([]byte, 32)
 	rand.Read(random) // never fails: crypto/rand
-	secret = []byte(base64.RawURLEncoding.EncodeToString(random))
+	secret := []byte(base64.RawURLEncoding.EncodeToString(random))
 	if err := writeDurably(path, secret); err != nil {
 		return nil, fmt.Errorf("keep the token secret: %w", err)
 	}
-	return secret, nil
+	return [][]byte{secret}, nil
 }
 
 // writeDurably makes a file that is there whole or not at all, whenever the

@@ -113,6 +113,40 @@ func TestWhatWasAcceptedSurvivesAKill(t *testing.T) {
 	}
 }
 
+// TestWhatIsQueuedOutlivesTheServicesAddressAndSecret: the messages name the
+// address at which clients reached the service, and carry tokens that the secret
+// of the data directory signed.
+func TestWhatIsQueuedOutlivesTheServicesAddressAndSecret(t *testing.T) {
+	dir := t.TempDir()
+	p := start(t, dir, `TASKGATE_TASKS={"default":{"BACKEND":"taskgate.LocalBackend","QUEUES":[],"OPTIONS":{"LOCAL_MAX_DELIVERIES":1}}}`)
+	good := p.enqueue(`{"task_name":"add","args":[1,2],"delay_seconds":0.5}`).ID
+	dies := p.enqueue(`{"task_name":"nobody-knows-it","delay_seconds":0.5}`).ID
+	p.kill()
+	p = start(t, dir, "TASKGATE_PUBLIC_URL=https://tasks.example.invalid/here", "TASKGATE_TOKEN_SECRETS="+strings.Repeat("s", 40))
+	if doc := p.finished(good); string(doc.ReturnValue) != "3" {
+		t.Errorf("%s %v", doc.State, doc.Errors)
+	}
+	if doc := p.finished(dies); doc.State != task.StateFailed {
+		t.Errorf("%s %v", doc.State, doc.Errors)
+	}
+	if doc := p.finished(p.enqueue(`{"task_name":"add","args":[2,2]}`).ID); string(doc.ReturnValue) != "4" {
+		t.Errorf("queued since: %s %v", doc.State, doc.Errors)
+	}
+}
+
+func TestAMistypedDirectoryHasNoDeadLetters(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "mistyped")
+	cmd := exec.Command(binary, "dead-letters")
+	cmd.Env = []string{"TASKGATE_DATA=" + dir}
+	out, err := cmd.CombinedOutput()
+	if err == nil || !strings.Contains(string(out), dir) {
+		t.Errorf("%v, %s", err, out)
+	}
+	if _, err := os.Stat(dir); err == nil {
+		t.Error("the directory was made")
+	}
+}
+
 func TestASecondProcessOnTheSameDataIsRefused(t *testing.T) {
 	dir := t.TempDir()
 	p := start(t, dir)

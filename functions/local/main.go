@@ -14,6 +14,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime/debug"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -23,6 +24,7 @@ import (
 	"github.com/taskgate/taskgate/adapters/local/embedded"
 	"github.com/taskgate/taskgate/adapters/local/push"
 	"github.com/taskgate/taskgate/core/httpapi"
+	"github.com/taskgate/taskgate/core/settings"
 	"github.com/taskgate/taskgate/core/task"
 )
 
@@ -52,30 +54,31 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 	if err != nil {
 		return err
 	}
+	inspect := len(args) == 1
+	if _, err := os.Stat(filepath.Join(c.data, "db")); inspect && err != nil {
+		return err // a mistyped directory has no dead letters, and must not be made
+	}
 	db, err := embedded.Open(filepath.Join(c.data, "db"), embedded.Options{})
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
-	if len(args) == 1 {
+	if inspect {
 		return printDeadLetters(ctx, db, stdout)
 	}
-	if len(c.TokenSecrets) == 0 {
-		secret, err := tokenSecret(c.data)
-		if err != nil {
-			return err
-		}
-		c.TokenSecrets = [][]byte{secret}
+	if c.TokenSecrets, err = tokenSecrets(c.data, c.TokenSecrets); err != nil {
+		return err
 	}
 	listener, err := net.Listen("tcp", c.addr)
 	if err != nil {
 		return err
 	}
+	own := "http://" + reachable(listener.Addr())
 	if c.PublicURL == "" {
-		c.PublicURL = "http://" + listener.Addr().String()
+		c.PublicURL = own
 	}
 	log := slog.New(slog.NewJSONHandler(stderr, nil))
-	pusher, err := c.pusher(db, log)
+	pusher, err := c.pusher(db, own, log)
 	if err != nil {
 		return err
 	}
@@ -87,17 +90,30 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 		IdleTimeout:       2 * time.Minute,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 	}
-	fmt.Fprintf(stdout, banner, listener.Addr(), c.data, c.PublicURL, c.PublicURL)
+	var header string
+	if c.Auth == settings.AuthKeys {
+		header = ` -H "Authorization: Bearer $KEY"`
+	}
+	fmt.Fprintf(stdout, banner, listener.Addr(), c.data, c.PublicURL, header, c.PublicURL, header)
 	return serve(ctx, db, server, listener, pusher)
 }
 
 // banner shows how to try it.
 const banner = `taskgate listens on http://%s and keeps its data in %s. Enqueue a task and look its result up:
 
-  id=$(curl -s %s/v1/tasks -H 'Content-Type: application/json' -d '{"task_name":"add","args":[1,2]}' | sed 's/.*"id":"\([^"]*\)".*/\1/')
-  curl -s "%s/v1/tasks/$id?wait=10"
+  id=$(curl -s %s/v1/tasks%s -H 'Content-Type: application/json' -d '{"task_name":"add","args":[1,2]}' | sed 's/^{"id":"\([^"]*\)".*/\1/')
+  curl -s "%s/v1/tasks/$id?wait=10"%s
 
 `
+
+// reachable returns where this machine reaches a listener: one on every address
+// is on its own, too.
+func reachable(addr net.Addr) string {
+	if tcp, ok := addr.(*net.TCPAddr); ok && tcp.IP.IsUnspecified() {
+		return net.JoinHostPort("127.0.0.1", strconv.Itoa(tcp.Port))
+	}
+	return addr.String()
+}
 
 // stopTime is how long a stop waits for the requests under way.
 const stopTime = 5 * time.Second

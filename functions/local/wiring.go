@@ -56,12 +56,13 @@ func (c config) api(db *embedded.DB, log *slog.Logger) httpapi.Config {
 }
 
 // pusher wires the queue to the worker: the configured one, or the demo. Either
-// way it is this process that finds dead letters, and so reports them.
-func (c config) pusher(db *embedded.DB, log *slog.Logger) (*push.Pusher, error) {
+// way it is this process that finds dead letters, and so reports them: to itself,
+// at own, wherever clients reach it by now or did when a message was queued.
+func (c config) pusher(db *embedded.DB, own string, log *slog.Logger) (*push.Pusher, error) {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.MaxIdleConnsPerHost = push.DefaultConcurrency // each delivery reports on its own
 	builtIn, err := worker.New(worker.Config{
-		Handler: demo.Mux(), EventsBase: c.PublicURL, Client: &http.Client{Transport: transport}, Log: log,
+		Handler: demo.Mux(), EventsBase: own, Rebase: true, Client: &http.Client{Transport: transport}, Log: log,
 	})
 	if err != nil {
 		return nil, err
