@@ -90,21 +90,32 @@ def result(task_id, patience):
             time.sleep(max(retry_after, 1))
 
 
+def value(text):
+    """Parse an argument; Python reads 1e400 and NaN, and JSON has neither."""
+    try:
+        parsed = json.loads(text)
+        json.dumps(parsed, allow_nan=False)
+    except (ValueError, RecursionError) as error:
+        raise argparse.ArgumentTypeError(f"not JSON: {error}") from None
+    return parsed
+
+
+def pair(text):
+    name, _, of = text.partition("=")
+    return name, value(of)
+
+
 def main():
     parser = argparse.ArgumentParser(description="Enqueue a task and wait for its result.")
     parser.add_argument("task_name")
-    parser.add_argument("args", nargs="*", type=json.loads, help="as JSON")
-    parser.add_argument("--kwarg", action="append", default=[], metavar="NAME=JSON")
+    parser.add_argument("args", nargs="*", type=value, help="as JSON")
+    parser.add_argument("--kwarg", action="append", type=pair, default=[], metavar="NAME=JSON")
     parser.add_argument("--takes-context", action="store_true")
     parser.add_argument("--key", default=str(uuid.uuid4()), help="the Idempotency-Key; default: a new one")
     parser.add_argument("--patience", type=float, default=60, metavar="SECONDS")
     options = parser.parse_args()
 
-    kwargs = {}
-    for pair in options.kwarg:
-        name, _, value = pair.partition("=")
-        kwargs[name] = json.loads(value)
-    request = {"task_name": options.task_name, "args": options.args, "kwargs": kwargs}
+    request = {"task_name": options.task_name, "args": options.args, "kwargs": dict(options.kwarg)}
     if options.takes_context:
         request["takes_context"] = True
 
