@@ -34,9 +34,9 @@ build-ExampleWorker:
 sam-check: ## lint template.yaml and build it offline with the SAM CLI, from PyPI in a throw-away environment
 	./infra/aws/sam-check
 
-deploy-aws: ## sam build, sam deploy: make deploy-aws PARAMETERS="ApiKeys=… DeployExample=true" (needs the SAM CLI)
+deploy-aws: ## sam build, sam deploy: make deploy-aws TASKS=tasks.json PARAMETERS="ApiKeys=… DeployExample=true" (needs the SAM CLI)
 	sam build
-	sam deploy $(if $(PARAMETERS),--parameter-overrides $(PARAMETERS))
+	sam deploy $(if $(PARAMETERS)$(TASKS),--parameter-overrides $(PARAMETERS) $(if $(TASKS),"Tasks='$$(cat $(TASKS))'"))
 
 remove-aws: ## remove the stack; the table with its tasks stays, and is removed by hand
 	sam delete
@@ -112,7 +112,7 @@ fmt: ## gofmt every file
 	gofmt -w $$(git ls-files '*.go')
 
 key: ## mint an API key: make key NAME=shop SCOPES=enqueue+read
-	@$(GO) run ./tools/key $(NAME) $(SCOPES)
+	@$(GO) run ./tools/key "$(NAME)" $(SCOPES)
 
 clean: ## remove what was built
 	rm -rf build
