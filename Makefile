@@ -1,7 +1,7 @@
 # taskgate: every target is one line in `make help`.
 GO      ?= go
 ARCH    ?= $(shell $(GO) env GOARCH)
-TOOL    := $(GO) tool -modfile=tools.mod
+TOOL    := $(GO) tool -modfile=tools/tools.mod
 BUILD   ?= build
 # Tests wait for emulators more than they compute: more packages at once than processors.
 TESTING := -p 4 -timeout 10m
@@ -35,11 +35,11 @@ sam-check: ## lint template.yaml and build it offline with the SAM CLI, from PyP
 	./infra/aws/sam-check
 
 deploy-aws: ## sam build, sam deploy: make deploy-aws TASKS=tasks.json PARAMETERS="ApiKeys=… DeployExample=true" (needs the SAM CLI)
-	sam build
-	sam deploy $(if $(PARAMETERS)$(TASKS),--parameter-overrides $(PARAMETERS) $(if $(TASKS),"Tasks='$$(cat $(TASKS))'"))
+	sam build --config-file infra/aws/samconfig.toml
+	sam deploy --config-file infra/aws/samconfig.toml $(if $(PARAMETERS)$(TASKS),--parameter-overrides $(PARAMETERS) $(if $(TASKS),"Tasks='$$(cat $(TASKS))'"))
 
 remove-aws: ## remove the stack; the table with its tasks stays, and is removed by hand
-	sam delete
+	sam delete --config-file infra/aws/samconfig.toml
 
 azure: ## stage build/azure (the API) and build/azure-worker as the func tools want them
 	rm -rf $(BUILD)/azure $(BUILD)/azure-worker
@@ -75,30 +75,30 @@ race: emulators ## run the tests under the race detector (a part of make check)
 check: ## gofmt, vet, staticcheck, race tests, import rules, tidy go.mod
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); test -z "$$unformatted" || { echo "not gofmt'ed: $$unformatted"; exit 1; }
 	$(GO) vet ./...
-	$(TOOL) staticcheck ./...
+	$(TOOL) staticcheck -checks inherit,-ST1005 ./... # ST1005: a suite's errors begin with the method that broke its contract
 	$(GO) mod tidy -diff
-	$(GO) test -count=1 ./internal/imports
+	$(GO) test -count=1 ./tests/imports
 	$(MAKE) race
 
 vuln: ## look the dependencies up in the vulnerability database
 	$(TOOL) govulncheck ./...
 
-emulators: emulators/node_modules/.installed ## install the emulators from their lockfile (needs Node)
+emulators: tests/emulators/node_modules/.installed ## install the emulators from their lockfile (needs Node)
 
-emulators/node_modules/.installed: emulators/package-lock.json
-	@if command -v npm >/dev/null; then cd emulators && npm ci --ignore-scripts --no-audit --no-fund && touch node_modules/.installed; \
+tests/emulators/node_modules/.installed: tests/emulators/package-lock.json
+	@if command -v npm >/dev/null; then cd tests/emulators && npm ci --ignore-scripts --no-audit --no-fund && touch node_modules/.installed; \
 	elif [ "$(CI)" = true ]; then echo "npm is missing" >&2; exit 1; \
 	else echo "SKIPPED: the emulators need Node and npm; the tests that use them will skip" >&2; fi
 
 mutants: ## show that each deliberate defect is caught by its case of the contract suites
-	$(GO) test -count=1 -run Mutant -v ./core/...
+	$(GO) test -count=1 -run Mutant -v ./core/... ./tests/...
 
 bench: ## measure, side by side with peers and floors (docs/performance.md)
 	./bench/run
 
 soak: emulators ## the long runs: kills, seeds and histories by the ten thousand, and each fuzz target for 10 minutes
-	TASKGATE_SOAK=1 $(GO) test -count=1 -timeout 60m -run Soak -v ./core/simulation ./functions/local ./adapters/aws/dynamostore
-	TASKGATE_SOAK=1 $(GO) test -count=1 -run Mutants ./emulators/faulttest
+	TASKGATE_SOAK=1 $(GO) test -count=1 -timeout 60m -run Soak -v ./tests/simulation ./functions/local ./adapters/aws/dynamostore
+	TASKGATE_SOAK=1 $(GO) test -count=1 -run Mutants ./tests/faults
 	FUZZTIME=10m ./tools/fuzz
 
 fuzz: export FUZZTIME ?= 10s

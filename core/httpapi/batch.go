@@ -21,7 +21,7 @@ type batchItem struct {
 
 func (h *Handler) batch(w http.ResponseWriter, r *request) error {
 	if len(r.Header.Values("Idempotency-Key")) > 0 {
-		return task.Errorf(task.InvalidHeader, "a batch has no Idempotency-Key: give each task its own idempotency_key")
+		return task.Errorf(InvalidHeader, "a batch has no Idempotency-Key: give each task its own idempotency_key")
 	}
 	body, err := readJSON(r.Request, maxBatchBody)
 	if err != nil {
@@ -114,7 +114,7 @@ func parseBatch(body jsontext.Value) ([]jsontext.Value, error) {
 		errs = []strictjson.FieldError{{Pointer: "/tasks", Detail: "must have 1 to 100 tasks"}}
 	}
 	if len(errs) > 0 {
-		return nil, &task.Error{Kind: task.InvalidBatch, Msg: "the batch breaks the rules listed in errors", Fields: errs}
+		return nil, &task.Error{Kind: InvalidBatch, Msg: "the batch breaks the rules listed in errors", Fields: errs}
 	}
 	return raw, nil
 }

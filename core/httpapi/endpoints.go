@@ -19,7 +19,7 @@ func (h *Handler) health(w http.ResponseWriter, r *request) error {
 }
 
 func (h *Handler) openAPI(w http.ResponseWriter, r *request) error {
-	writeBody(w, r, http.StatusOK, jsonMedia, h.config.OpenAPI)
+	writeBody(w, r, http.StatusOK, jsonMedia, openAPI)
 	return nil
 }
 
@@ -136,7 +136,7 @@ func (h *Handler) list(w http.ResponseWriter, r *request) error {
 		return err
 	}
 	if limit != math.Trunc(limit) {
-		return task.Errorf(task.InvalidQuery, "limit must be an integer")
+		return task.Errorf(InvalidQuery, "limit must be an integer")
 	}
 	ctx, cancel := r.work(0)
 	defer cancel()

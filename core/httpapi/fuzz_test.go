@@ -12,9 +12,8 @@ import (
 	"time"
 
 	"github.com/taskgate/taskgate/core/httpapi"
-	"github.com/taskgate/taskgate/core/settings"
 	"github.com/taskgate/taskgate/core/task"
-	"github.com/taskgate/taskgate/core/tasktest"
+	"github.com/taskgate/taskgate/core/task/tasktest"
 )
 
 // fuzzed is the handler without a socket, over an empty store.
@@ -27,7 +26,7 @@ func fuzzed() (http.Handler, *tasktest.Queue) {
 			Tokens:   task.Tokens{Secrets: [][]byte{[]byte("0123456789abcdef0123456789abcdef")}}, ResultTTL: time.Hour, MaxPayloadBytes: 1 << 20,
 			Now: time.Now, NewID: task.NewID, Log: slog.New(slog.DiscardHandler),
 		},
-		Auth:      httpapi.Keys([]settings.APIKey{apiKey("alice", "enqueue", "read")}),
+		Auth:      httpapi.Keys([]httpapi.APIKey{apiKey("alice", "enqueue", "read")}),
 		PublicURL: "https://tasks.example.com", Log: slog.New(slog.DiscardHandler),
 	}), queue
 }

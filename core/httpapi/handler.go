@@ -13,7 +13,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/taskgate/taskgate/core/settings"
 	"github.com/taskgate/taskgate/core/task"
 )
 
@@ -22,7 +21,6 @@ type Config struct {
 	Service   *task.Service
 	Auth      Auth
 	PublicURL string // as clients and workers reach the service, no trailing slash; "" = the gateway's word
-	OpenAPI   []byte // the contract, as JSON
 	Log       *slog.Logger
 }
 
@@ -87,14 +85,14 @@ func find(path string) (methods map[string]endpoint, id string) {
 var (
 	getHealth       = map[string]endpoint{"GET": {name: "health", handle: (*Handler).health}}
 	getOpenAPI      = map[string]endpoint{"GET": {name: "openapi", handle: (*Handler).openAPI}}
-	getCapabilities = map[string]endpoint{"GET": {name: "capabilities", scope: settings.ScopeRead, handle: (*Handler).capabilities}}
+	getCapabilities = map[string]endpoint{"GET": {name: "capabilities", scope: ScopeRead, handle: (*Handler).capabilities}}
 	tasks           = map[string]endpoint{
-		"POST": {name: "enqueue", scope: settings.ScopeEnqueue, handle: (*Handler).enqueue},
-		"GET":  {name: "list", scope: settings.ScopeRead, handle: (*Handler).list},
+		"POST": {name: "enqueue", scope: ScopeEnqueue, handle: (*Handler).enqueue},
+		"GET":  {name: "list", scope: ScopeRead, handle: (*Handler).list},
 	}
-	tasksBatch = map[string]endpoint{"POST": {name: "batch", scope: settings.ScopeEnqueue, handle: (*Handler).batch}}
-	oneTask    = map[string]endpoint{"GET": {name: "get", scope: settings.ScopeRead, handle: (*Handler).get}}
-	taskCancel = map[string]endpoint{"POST": {name: "cancel", scope: settings.ScopeEnqueue, handle: (*Handler).cancel}}
+	tasksBatch = map[string]endpoint{"POST": {name: "batch", scope: ScopeEnqueue, handle: (*Handler).batch}}
+	oneTask    = map[string]endpoint{"GET": {name: "get", scope: ScopeRead, handle: (*Handler).get}}
+	taskCancel = map[string]endpoint{"POST": {name: "cancel", scope: ScopeEnqueue, handle: (*Handler).cancel}}
 	taskEvents = map[string]endpoint{"POST": {name: "events", handle: (*Handler).events, worker: true}}
 )
 
@@ -118,7 +116,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 func route(w http.ResponseWriter, methods map[string]endpoint, method string) (endpoint, error) {
 	if methods == nil {
-		return endpoint{}, task.Errorf(task.UnknownRoute, "there is nothing at this path")
+		return endpoint{}, task.Errorf(UnknownRoute, "there is nothing at this path")
 	}
 	if method == http.MethodHead {
 		method = http.MethodGet
@@ -134,7 +132,7 @@ func route(w http.ResponseWriter, methods map[string]endpoint, method string) (e
 	}
 	slices.Sort(allow)
 	w.Header().Set("Allow", strings.Join(allow, ", "))
-	return endpoint{}, task.Errorf(task.MethodNotAllowed, "the path takes %s", strings.Join(allow, ", "))
+	return endpoint{}, task.Errorf(MethodNotAllowed, "the path takes %s", strings.Join(allow, ", "))
 }
 
 // serve authenticates and calls the endpoint. A panic is our mistake: by then
@@ -155,9 +153,9 @@ func (h *Handler) serve(w http.ResponseWriter, r *request, e endpoint) (err erro
 			w.Header().Set("WWW-Authenticate", "Bearer")
 			return err
 		}
-		r.call.Owner, r.call.Admin = caller.Name, caller.may(settings.ScopeAdmin)
+		r.call.Owner, r.call.Admin = caller.Name, caller.may(ScopeAdmin)
 		if !caller.may(e.scope) {
-			return task.Errorf(task.Forbidden, "the credential lacks the scope %s", e.scope)
+			return task.Errorf(Forbidden, "the credential lacks the scope %s", e.scope)
 		}
 	}
 	return e.handle(h, w, r)

@@ -16,13 +16,11 @@ import (
 
 	"github.com/go-json-experiment/json"
 
-	"github.com/taskgate/taskgate"
-	"github.com/taskgate/taskgate/core/apitest"
-	"github.com/taskgate/taskgate/core/blackbox"
 	"github.com/taskgate/taskgate/core/httpapi"
-	"github.com/taskgate/taskgate/core/settings"
 	"github.com/taskgate/taskgate/core/task"
-	"github.com/taskgate/taskgate/core/tasktest"
+	"github.com/taskgate/taskgate/core/task/tasktest"
+	"github.com/taskgate/taskgate/tests/apitest"
+	"github.com/taskgate/taskgate/tests/blackbox"
 )
 
 // api is the handler on a loopback socket, over the store and queue in memory.
@@ -57,8 +55,8 @@ func (l *lockedBuffer) String() string {
 // keyOf is the API key of a name in these tests.
 func keyOf(name string) string { return "key-of-" + name }
 
-func apiKey(name string, scopes ...string) settings.APIKey {
-	return settings.APIKey{Name: name, Scopes: scopes, SHA256: sha256.Sum256([]byte(keyOf(name)))}
+func apiKey(name string, scopes ...string) httpapi.APIKey {
+	return httpapi.APIKey{Name: name, Scopes: scopes, SHA256: sha256.Sum256([]byte(keyOf(name)))}
 }
 
 func newAPI(t *testing.T, change ...func(*httpapi.Config)) *api {
@@ -75,12 +73,11 @@ func newAPI(t *testing.T, change ...func(*httpapi.Config)) *api {
 			Tokens: a.tokens, ResultTTL: time.Hour, MaxWait: 20 * time.Second, MaxPayloadBytes: 900_000,
 			Now: time.Now, NewID: task.NewID, Log: slog.New(slog.NewJSONHandler(a.log, nil)),
 		},
-		Auth: httpapi.Keys([]settings.APIKey{
+		Auth: httpapi.Keys([]httpapi.APIKey{
 			apiKey("alice", "enqueue", "read"), apiKey("bob", "enqueue", "read"),
 			apiKey("writer", "enqueue"), apiKey("reader", "read"), apiKey("root", "admin"),
 		}),
 		PublicURL: "https://tasks.example.com",
-		OpenAPI:   taskgate.OpenAPI(),
 		Log:       slog.New(slog.NewJSONHandler(a.log, nil)),
 	}
 	for _, f := range change {
@@ -204,9 +201,9 @@ func TestOnlyWhoMayIsAnswered(t *testing.T) {
 		"no key":                {"POST", "/v1/tasks", enqueue, "", task.Unauthenticated},
 		"wrong key":             {"POST", "/v1/tasks", enqueue, "Bearer nope", task.Unauthenticated},
 		"wrong scheme":          {"POST", "/v1/tasks", enqueue, "Basic " + keyOf("alice"), task.Unauthenticated},
-		"enqueue without scope": {"POST", "/v1/tasks", enqueue, "Bearer " + keyOf("reader"), task.Forbidden},
-		"batch without scope":   {"POST", "/v1/tasks/batch", `{"tasks":[` + enqueue + `]}`, "Bearer " + keyOf("reader"), task.Forbidden},
-		"read without scope":    {"GET", "/v1/tasks", ``, "Bearer " + keyOf("writer"), task.Forbidden},
+		"enqueue without scope": {"POST", "/v1/tasks", enqueue, "Bearer " + keyOf("reader"), httpapi.Forbidden},
+		"batch without scope":   {"POST", "/v1/tasks/batch", `{"tasks":[` + enqueue + `]}`, "Bearer " + keyOf("reader"), httpapi.Forbidden},
+		"read without scope":    {"GET", "/v1/tasks", ``, "Bearer " + keyOf("writer"), httpapi.Forbidden},
 		"unread body":           {"POST", "/v1/tasks", `nope`, "", task.Unauthenticated},
 		"lower-case scheme":     {"POST", "/v1/tasks", enqueue, "bearer " + keyOf("alice"), ""},
 		"admin does it all":     {"POST", "/v1/tasks", enqueue, "Bearer " + keyOf("root"), ""},
@@ -235,7 +232,7 @@ func TestKeysAreTheSameQuotedAndBare(t *testing.T) {
 		t.Errorf("%s, replayed %q; want %s", doc.ID, r.Header.Get("Idempotent-Replayed"), id)
 	}
 	for _, bad := range []string{`"a`, "é", `"a"b"`, `"a\b"`, `""`, strings.Repeat("k", 256)} {
-		if _, p := a.bad("POST", "/v1/tasks", `{"task_name":"t"}`, "Idempotency-Key", bad); p.Code != task.InvalidHeader {
+		if _, p := a.bad("POST", "/v1/tasks", `{"task_name":"t"}`, "Idempotency-Key", bad); p.Code != httpapi.InvalidHeader {
 			t.Errorf("%q: %+v", bad, p)
 		}
 	}

@@ -41,13 +41,13 @@ func readJSON(r *http.Request, most int64) (jsontext.Value, error) {
 func checkMediaType(h http.Header) error {
 	media, params, err := mime.ParseMediaType(h.Get("Content-Type"))
 	if err != nil || media != "application/json" || len(h.Values("Content-Type")) > 1 {
-		return task.Errorf(task.UnsupportedMediaType, "Content-Type must be application/json")
+		return task.Errorf(UnsupportedMediaType, "Content-Type must be application/json")
 	}
 	if charset, ok := params["charset"]; ok && !strings.EqualFold(charset, "utf-8") {
-		return task.Errorf(task.UnsupportedMediaType, "the charset must be UTF-8")
+		return task.Errorf(UnsupportedMediaType, "the charset must be UTF-8")
 	}
 	if coding := strings.Join(h.Values("Content-Encoding"), ", "); coding != "" && coding != "identity" {
-		return task.Errorf(task.UnsupportedMediaType, "Content-Encoding %q is not supported", coding)
+		return task.Errorf(UnsupportedMediaType, "Content-Encoding %q is not supported", coding)
 	}
 	return nil
 }
@@ -57,16 +57,16 @@ func readAll(r *http.Request, most int64) ([]byte, error) {
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooLarge):
-		return nil, task.Errorf(task.BodyTooLarge, "the body must have at most %d bytes", most)
+		return nil, task.Errorf(BodyTooLarge, "the body must have at most %d bytes", most)
 	case err != nil:
-		return nil, &task.Error{Kind: task.InvalidJSON, Msg: "the body did not arrive whole", Err: err}
+		return nil, &task.Error{Kind: InvalidJSON, Msg: "the body did not arrive whole", Err: err}
 	}
 	return body, nil
 }
 
 func parse(body []byte) (jsontext.Value, error) {
 	if err := strictjson.Check(body); err != nil {
-		return nil, task.Errorf(task.InvalidJSON, "%v", err)
+		return nil, task.Errorf(InvalidJSON, "%v", err)
 	}
 	return body, nil
 }
@@ -100,7 +100,7 @@ func idempotencyKey(h http.Header) (string, error) {
 		key = unquote(key)
 	}
 	if len(values) > 1 || !task.ValidKey(key) {
-		return "", task.Errorf(task.InvalidHeader, "Idempotency-Key must be given once, with 1 to 255 printable ASCII characters")
+		return "", task.Errorf(InvalidHeader, "Idempotency-Key must be given once, with 1 to 255 printable ASCII characters")
 	}
 	return key, nil
 }
@@ -160,17 +160,17 @@ func printable(s string) bool {
 func query(r *http.Request, names ...string) (map[string]string, error) {
 	values, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
-		return nil, task.Errorf(task.InvalidQuery, "the query cannot be read")
+		return nil, task.Errorf(InvalidQuery, "the query cannot be read")
 	}
 	given := make(map[string]string, len(values))
 	for name, v := range values {
 		switch {
 		case !slices.Contains(names, name):
-			return nil, task.Errorf(task.InvalidQuery, "%q is not a known query parameter", name)
+			return nil, task.Errorf(InvalidQuery, "%q is not a known query parameter", name)
 		case len(v) > 1:
-			return nil, task.Errorf(task.InvalidQuery, "%s is given more than once", name)
+			return nil, task.Errorf(InvalidQuery, "%s is given more than once", name)
 		case v[0] == "" || !utf8.ValidString(v[0]):
-			return nil, task.Errorf(task.InvalidQuery, "%s must not be empty, and be UTF-8", name)
+			return nil, task.Errorf(InvalidQuery, "%s must not be empty, and be UTF-8", name)
 		}
 		given[name] = v[0]
 	}
@@ -185,7 +185,7 @@ func number(given map[string]string, name string, least, most, otherwise float64
 	}
 	n, err := strconv.ParseFloat(text, 64)
 	if err != nil || !(n >= least && n <= most) {
-		return 0, task.Errorf(task.InvalidQuery, "%s must be a number from %v to %v", name, least, most)
+		return 0, task.Errorf(InvalidQuery, "%s must be a number from %v to %v", name, least, most)
 	}
 	return n, nil
 }
@@ -193,7 +193,7 @@ func number(given map[string]string, name string, least, most, otherwise float64
 // oneOf checks a query parameter against the values that it may have.
 func oneOf(given map[string]string, name string, values ...string) error {
 	if v, ok := given[name]; ok && !slices.Contains(values, v) {
-		return task.Errorf(task.InvalidQuery, "%s must be one of: %s", name, strings.Join(values, ", "))
+		return task.Errorf(InvalidQuery, "%s must be one of: %s", name, strings.Join(values, ", "))
 	}
 	return nil
 }

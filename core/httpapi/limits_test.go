@@ -8,9 +8,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/taskgate/taskgate/core/apitest"
 	"github.com/taskgate/taskgate/core/httpapi"
 	"github.com/taskgate/taskgate/core/task"
+	"github.com/taskgate/taskgate/tests/apitest"
 )
 
 // edge is a limit of the wire. send makes a request that is n long, or is n, and
@@ -95,25 +95,25 @@ func TestEachLimitOfTheWireIsExact(t *testing.T) {
 		"delay_seconds": {0, 3153600000, 422, task.InvalidTask, func(a *api, ctx context.Context, n int) (answer, string) {
 			return a.send(ctx, "POST", "/v1/tasks", fmt.Sprintf(`{"task_name":"t","delay_seconds":%d}`, n)), ""
 		}},
-		"nesting": {2, 64, 400, task.InvalidJSON, member(`"args":%s`, func(n int) string { return strings.Repeat("[", n-1) + strings.Repeat("]", n-1) })},
+		"nesting": {2, 64, 400, httpapi.InvalidJSON, member(`"args":%s`, func(n int) string { return strings.Repeat("[", n-1) + strings.Repeat("]", n-1) })},
 		"payload": {20, payload, 413, task.PayloadTooLarge, func(a *api, ctx context.Context, n int) (answer, string) {
 			args := `["` + strings.Repeat("x", n-len(`[""]{"k":1}{"m":"v"}`)) + `"]`
 			return a.send(ctx, "POST", "/v1/tasks", `{"task_name":"t","kwargs":{"k":1},"metadata":{"m":"v"},"args":`+args+`}`), args
 		}},
-		"body": {17, 1 << 20, 413, task.BodyTooLarge, func(a *api, ctx context.Context, n int) (answer, string) {
+		"body": {17, 1 << 20, 413, httpapi.BodyTooLarge, func(a *api, ctx context.Context, n int) (answer, string) {
 			return a.send(ctx, "POST", "/v1/tasks", padded(`{"task_name":"t"}`, n)), ""
 		}},
-		"Idempotency-Key": {1, 255, 400, task.InvalidHeader, key},
-		"batch body": {29, 4 << 20, 413, task.BodyTooLarge, func(a *api, ctx context.Context, n int) (answer, string) {
+		"Idempotency-Key": {1, 255, 400, httpapi.InvalidHeader, key},
+		"batch body": {29, 4 << 20, 413, httpapi.BodyTooLarge, func(a *api, ctx context.Context, n int) (answer, string) {
 			return a.send(ctx, "POST", "/v1/tasks/batch", padded(`{"tasks":[{"task_name":"t"}]}`, n)), ""
 		}},
-		"batch": {1, 100, 422, task.InvalidBatch, func(a *api, ctx context.Context, n int) (answer, string) {
+		"batch": {1, 100, 422, httpapi.InvalidBatch, func(a *api, ctx context.Context, n int) (answer, string) {
 			return a.send(ctx, "POST", "/v1/tasks/batch", `{"tasks":[`+strings.TrimSuffix(strings.Repeat(`{"task_name":"t"},`, n), ",")+`]}`), ""
 		}},
-		"limit": {1, 100, 400, task.InvalidQuery, func(a *api, ctx context.Context, n int) (answer, string) {
+		"limit": {1, 100, 400, httpapi.InvalidQuery, func(a *api, ctx context.Context, n int) (answer, string) {
 			return a.send(ctx, "GET", fmt.Sprint("/v1/tasks?limit=", n), ""), ""
 		}},
-		"wait": {0, 20, 400, task.InvalidQuery, func(a *api, ctx context.Context, n int) (answer, string) {
+		"wait": {0, 20, 400, httpapi.InvalidQuery, func(a *api, ctx context.Context, n int) (answer, string) {
 			id := a.enqueue(`{"task_name":"t"}`).ID
 			a.good(http.StatusOK, "POST", "/v1/tasks/"+id+"/cancel", "") // finished: nothing is waited for
 			return a.send(ctx, "GET", fmt.Sprint("/v1/tasks/", id, "?wait=", n), ""), id
@@ -124,7 +124,7 @@ func TestEachLimitOfTheWireIsExact(t *testing.T) {
 		"progress's message":   {0, 1000, 422, task.InvalidEvent, event(`{"type":"progress","attempt":1,"progress":{"fraction":1,"message":"%s"}}`, text)},
 		"exception_class_path": {1, 255, 422, task.InvalidEvent, event(`{"type":"failed","attempt":1,"error":{"exception_class_path":"%s","traceback":""}}`, text)},
 		"traceback":            {0, 65536, 422, task.InvalidEvent, event(`{"type":"failed","attempt":1,"error":{"exception_class_path":"e","traceback":"%s"}}`, text)},
-		"event body": {49, 1 << 20, 413, task.BodyTooLarge, event(`%s`, func(n int) string {
+		"event body": {49, 1 << 20, 413, httpapi.BodyTooLarge, event(`%s`, func(n int) string {
 			return padded(`{"type":"succeeded","attempt":1,"return_value":1}`, n)
 		})},
 	} {
@@ -132,7 +132,7 @@ func TestEachLimitOfTheWireIsExact(t *testing.T) {
 			if n < 0 || n < e.least && e.least > 16 {
 				continue
 			}
-			if testing.Short() && e.code == task.BodyTooLarge && n < e.most {
+			if testing.Short() && e.code == httpapi.BodyTooLarge && n < e.most {
 				continue // megabytes are slow to check there
 			}
 			good := n >= e.least && n <= e.most

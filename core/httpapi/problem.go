@@ -12,6 +12,19 @@ import (
 	"github.com/taskgate/taskgate/core/task"
 )
 
+// The kinds of error that only HTTP can have; the others are those of package task.
+const (
+	InvalidJSON          task.Kind = "invalid-json"
+	InvalidHeader        task.Kind = "invalid-header"
+	InvalidQuery         task.Kind = "invalid-query"
+	Forbidden            task.Kind = "forbidden"
+	UnknownRoute         task.Kind = "unknown-route"
+	MethodNotAllowed     task.Kind = "method-not-allowed"
+	BodyTooLarge         task.Kind = "body-too-large"
+	UnsupportedMediaType task.Kind = "unsupported-media-type"
+	InvalidBatch         task.Kind = "invalid-batch"
+)
+
 // ProblemType is what every problem's type begins with; its code follows.
 const ProblemType = "urn:taskgate:problem:"
 
@@ -37,15 +50,15 @@ type meaning struct {
 // mistake of ours, and shown as internal: since something may have been sent,
 // that is a 503 and never a 500.
 var meanings = map[task.Kind]meaning{
-	task.InvalidJSON:          {http.StatusBadRequest, "The body is not acceptable JSON"},
-	task.InvalidHeader:        {http.StatusBadRequest, "A header is not valid"},
-	task.InvalidQuery:         {http.StatusBadRequest, "A query parameter is not valid"},
+	InvalidJSON:               {http.StatusBadRequest, "The body is not acceptable JSON"},
+	InvalidHeader:             {http.StatusBadRequest, "A header is not valid"},
+	InvalidQuery:              {http.StatusBadRequest, "A query parameter is not valid"},
 	task.InvalidCursor:        {http.StatusBadRequest, "The cursor is not valid here"},
 	task.Unauthenticated:      {http.StatusUnauthorized, "The credential is missing or not valid"},
-	task.Forbidden:            {http.StatusForbidden, "The credential does not allow this"},
-	task.UnknownRoute:         {http.StatusNotFound, "There is nothing at this path"},
+	Forbidden:                 {http.StatusForbidden, "The credential does not allow this"},
+	UnknownRoute:              {http.StatusNotFound, "There is nothing at this path"},
 	task.UnknownTask:          {http.StatusNotFound, "There is no such task"},
-	task.MethodNotAllowed:     {http.StatusMethodNotAllowed, "The path does not take this method"},
+	MethodNotAllowed:          {http.StatusMethodNotAllowed, "The path does not take this method"},
 	task.InFlight:             {http.StatusConflict, "The same request is being worked on"},
 	task.LeaseHeld:            {http.StatusConflict, "Another attempt holds the lease"},
 	task.StaleAttempt:         {http.StatusConflict, "The attempt is not the running one"},
@@ -53,13 +66,13 @@ var meanings = map[task.Kind]meaning{
 	task.Finished:             {http.StatusGone, "The task has finished"},
 	task.Cancelled:            {http.StatusGone, "The task was cancelled"},
 	task.Expired:              {http.StatusGone, "The task has expired"},
-	task.BodyTooLarge:         {http.StatusRequestEntityTooLarge, "The body is too large"},
+	BodyTooLarge:              {http.StatusRequestEntityTooLarge, "The body is too large"},
 	task.PayloadTooLarge:      {http.StatusRequestEntityTooLarge, "The payload is too large for the store"},
 	task.MessageTooLarge:      {http.StatusRequestEntityTooLarge, "The message is too large for the target"},
 	task.ResultTooLarge:       {http.StatusRequestEntityTooLarge, "The result is too large for the store"},
-	task.UnsupportedMediaType: {http.StatusUnsupportedMediaType, "The body must be application/json"},
+	UnsupportedMediaType:      {http.StatusUnsupportedMediaType, "The body must be application/json"},
 	task.InvalidTask:          {http.StatusUnprocessableEntity, "The task is not valid"},
-	task.InvalidBatch:         {http.StatusUnprocessableEntity, "The batch is not valid"},
+	InvalidBatch:              {http.StatusUnprocessableEntity, "The batch is not valid"},
 	task.InvalidEvent:         {http.StatusUnprocessableEntity, "The event is not valid"},
 	task.UnknownBackend:       {http.StatusUnprocessableEntity, "There is no such backend"},
 	task.UnknownQueue:         {http.StatusUnprocessableEntity, "The backend has no such queue"},

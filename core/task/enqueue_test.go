@@ -9,7 +9,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/taskgate/taskgate/core/task"
-	"github.com/taskgate/taskgate/core/tasktest"
+	"github.com/taskgate/taskgate/core/task/tasktest"
 )
 
 const sendEmail = `{"task_name":"send_email","args":["a@b.c"],"kwargs":{"n":12345678901234567890}}`

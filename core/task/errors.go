@@ -9,20 +9,15 @@ import (
 )
 
 // A Kind says what went wrong; its text is the problem's code on the wire.
+// Package httpapi adds kinds of its own, for what only HTTP can get wrong.
 type Kind string
 
-// The kinds. Those up to Unavailable reach clients; NotStored, Conflict and
+// The kinds. Those up to Internal reach clients; NotStored, Conflict and
 // Oversize are what a [Store] says to the [Service].
 const (
-	InvalidJSON          Kind = "invalid-json"
-	InvalidHeader        Kind = "invalid-header"
-	InvalidQuery         Kind = "invalid-query"
 	InvalidCursor        Kind = "invalid-cursor"
 	Unauthenticated      Kind = "unauthenticated"
-	Forbidden            Kind = "forbidden"
-	UnknownRoute         Kind = "unknown-route"
 	UnknownTask          Kind = "unknown-task"
-	MethodNotAllowed     Kind = "method-not-allowed"
 	InFlight             Kind = "in-flight"
 	LeaseHeld            Kind = "lease-held"
 	StaleAttempt         Kind = "stale-attempt"
@@ -30,13 +25,10 @@ const (
 	Finished             Kind = "finished"
 	Cancelled            Kind = "cancelled"
 	Expired              Kind = "expired"
-	BodyTooLarge         Kind = "body-too-large"
 	PayloadTooLarge      Kind = "payload-too-large"
 	MessageTooLarge      Kind = "message-too-large"
 	ResultTooLarge       Kind = "result-too-large"
-	UnsupportedMediaType Kind = "unsupported-media-type"
 	InvalidTask          Kind = "invalid-task"
-	InvalidBatch         Kind = "invalid-batch"
 	InvalidEvent         Kind = "invalid-event"
 	UnknownBackend       Kind = "unknown-backend"
 	UnknownQueue         Kind = "unknown-queue"

@@ -5,7 +5,7 @@ import (
 	"time"
 
 	"github.com/taskgate/taskgate/core/task"
-	"github.com/taskgate/taskgate/core/tasktest"
+	"github.com/taskgate/taskgate/core/task/tasktest"
 )
 
 // A 4xx says that nothing was sent. These tests repeat a keyed request whose

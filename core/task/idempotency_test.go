@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/taskgate/taskgate/core/task"
-	"github.com/taskgate/taskgate/core/tasktest"
+	"github.com/taskgate/taskgate/core/task/tasktest"
 )
 
 func TestOneKeyOfManyAtOnceIsOneTaskAndOneMessage(t *testing.T) {

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// Store keeps the records. Its contract is proven by core/storetest.
+// Store keeps the records. Its contract is proven by core/task/storetest.
 //
 // Every write is durable when the method returns. Get is linearizable with
 // Create and Replace. Methods may be called concurrently. A record passed in is
@@ -59,7 +59,7 @@ type Page struct {
 }
 
 // Dispatcher hands messages to one target: a queue, a topic or a function. Its
-// contract is proven by core/dispatchtest.
+// contract is proven by core/task/dispatchtest.
 //
 // Methods may be called concurrently. Errors are [*Error]: of a kind that is
 // Final when the message can never be accepted, also for being beyond Limits,

@@ -11,7 +11,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/taskgate/taskgate/core/task"
-	"github.com/taskgate/taskgate/core/tasktest"
+	"github.com/taskgate/taskgate/core/task/tasktest"
 )
 
 // epoch is when every test begins.

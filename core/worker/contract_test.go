@@ -14,11 +14,11 @@ import (
 
 	"github.com/go-json-experiment/json/jsontext"
 
-	"github.com/taskgate/taskgate/core/apitest"
 	"github.com/taskgate/taskgate/core/httpapi"
 	"github.com/taskgate/taskgate/core/task"
-	"github.com/taskgate/taskgate/core/tasktest"
+	"github.com/taskgate/taskgate/core/task/tasktest"
 	"github.com/taskgate/taskgate/core/worker"
+	"github.com/taskgate/taskgate/tests/apitest"
 )
 
 // real is the service itself, with its store and its queue in memory, on an

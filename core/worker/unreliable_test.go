@@ -16,9 +16,9 @@ import (
 
 	"github.com/taskgate/taskgate/core/httpapi"
 	"github.com/taskgate/taskgate/core/task"
-	"github.com/taskgate/taskgate/core/tasktest"
+	"github.com/taskgate/taskgate/core/task/tasktest"
 	"github.com/taskgate/taskgate/core/worker"
-	"github.com/taskgate/taskgate/emulators/faultproxy"
+	"github.com/taskgate/taskgate/tests/emulators/faultproxy"
 )
 
 // TestALostAnswerToAnyEventChangesNothing: the event has taken effect, twice the

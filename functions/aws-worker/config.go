@@ -4,7 +4,7 @@ import (
 	"regexp"
 	"strings"
 
-	"github.com/taskgate/taskgate/core/settings"
+	"github.com/taskgate/taskgate/functions/settings"
 )
 
 // config is what the worker is told by its environment.

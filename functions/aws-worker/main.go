@@ -12,8 +12,8 @@ import (
 
 	"github.com/taskgate/taskgate/adapters/aws/lambdalog"
 	"github.com/taskgate/taskgate/adapters/aws/lambdaworker"
-	"github.com/taskgate/taskgate/adapters/local/demo"
 	"github.com/taskgate/taskgate/core/worker"
+	"github.com/taskgate/taskgate/functions/demo"
 )
 
 func main() {

@@ -20,12 +20,12 @@ import (
 
 	"github.com/taskgate/taskgate/core/httpapi"
 	"github.com/taskgate/taskgate/core/task"
-	"github.com/taskgate/taskgate/core/tasktest"
-	"github.com/taskgate/taskgate/emulators"
-	"github.com/taskgate/taskgate/emulators/awsemu"
-	"github.com/taskgate/taskgate/emulators/eventsource"
-	"github.com/taskgate/taskgate/emulators/lambdadouble"
-	"github.com/taskgate/taskgate/emulators/lambdahost"
+	"github.com/taskgate/taskgate/core/task/tasktest"
+	"github.com/taskgate/taskgate/tests/emulators"
+	"github.com/taskgate/taskgate/tests/emulators/awsemu"
+	"github.com/taskgate/taskgate/tests/emulators/eventsource"
+	"github.com/taskgate/taskgate/tests/emulators/lambdadouble"
+	"github.com/taskgate/taskgate/tests/emulators/lambdahost"
 )
 
 // binary is the real thing, built once for all tests.

@@ -3,7 +3,7 @@ package main
 import (
 	"net/url"
 
-	"github.com/taskgate/taskgate/core/settings"
+	"github.com/taskgate/taskgate/functions/settings"
 )
 
 // config is what the function is told by its environment. Where the AWS

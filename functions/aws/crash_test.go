@@ -6,8 +6,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/taskgate/taskgate/core/crashtest"
-	"github.com/taskgate/taskgate/emulators/faultproxy"
+	"github.com/taskgate/taskgate/tests/crash"
+	"github.com/taskgate/taskgate/tests/emulators/faultproxy"
 )
 
 // behindProxies puts a fault proxy in front of every service of the account:
@@ -83,14 +83,14 @@ func TestAServiceKilledAtEachStepLosesNothing(t *testing.T) {
 	sent := func(fault faultproxy.Fault) func(target, args string) {
 		return func(target, args string) { proxies[services[target]].Always(about(args), fault) }
 	}
-	crashtest.Kill(t, crashtest.Service{
-		Client: crashtest.Client{URL: d.base, Key: "key-of-alice"}, Owner: "alice", MaxInFlight: 11 * time.Second,
+	crash.Kill(t, crash.Service{
+		Client: crash.Client{URL: d.base, Key: "key-of-alice"}, Owner: "alice", MaxInFlight: 11 * time.Second,
 		Targets: targets,
-		Steps: []crashtest.Step{
-			{Name: "before the record", Hold: created(faultproxy.SilentBefore), Left: crashtest.Nothing},
-			{Name: "after the record", Hold: created(faultproxy.SilentAfter), Left: crashtest.Record},
-			{Name: "before the dispatch", Hold: sent(faultproxy.SilentBefore), Left: crashtest.Record},
-			{Name: "after the dispatch", Hold: sent(faultproxy.SilentAfter), Left: crashtest.Message},
+		Steps: []crash.Step{
+			{Name: "before the record", Hold: created(faultproxy.SilentBefore), Left: crash.Nothing},
+			{Name: "after the record", Hold: created(faultproxy.SilentAfter), Left: crash.Record},
+			{Name: "before the dispatch", Hold: sent(faultproxy.SilentBefore), Left: crash.Record},
+			{Name: "after the dispatch", Hold: sent(faultproxy.SilentAfter), Left: crash.Message},
 			{Name: "before the mark", Hold: marked(faultproxy.SilentBefore), KeyedOnly: true},
 			{Name: "before the answer", Hold: marked(faultproxy.SilentAfter), KeyedOnly: true, Complete: true},
 		},

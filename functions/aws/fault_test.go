@@ -6,8 +6,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/taskgate/taskgate/core/crashtest"
-	"github.com/taskgate/taskgate/emulators/faultproxy"
+	"github.com/taskgate/taskgate/tests/crash"
+	"github.com/taskgate/taskgate/tests/emulators/faultproxy"
 )
 
 // inside matches goroutines that are at work on a request.
@@ -26,9 +26,9 @@ func TestEveryFaultIsAnsweredInTimeAndRepeatedEndsAsOneTask(t *testing.T) {
 	d := deployFront(c, "AWS_LAMBDA_MAX_CONCURRENCY=100")
 	working := d.invokedLater()
 
-	var steps []crashtest.Step
+	var steps []crash.Step
 	add := func(name, service string, fault faultproxy.Fault, only ...string) {
-		steps = append(steps, crashtest.Step{Name: name + " at " + service, Only: only, Hold: func(_, args string) {
+		steps = append(steps, crash.Step{Name: name + " at " + service, Only: only, Hold: func(_, args string) {
 			proxies[service].Always(about(args), fault)
 		}})
 	}
@@ -43,8 +43,8 @@ func TestEveryFaultIsAnsweredInTimeAndRepeatedEndsAsOneTask(t *testing.T) {
 	add("reset after", "SNS", faultproxy.ResetAfter, "sns")
 	add("silent after", "SCHEDULER", faultproxy.SilentAfter, "scheduler")
 	add("reset after", "LAMBDA", faultproxy.ResetAfter, "lambda")
-	crashtest.Faults(t, crashtest.Service{
-		Client: crashtest.Client{URL: d.base, Key: "key-of-alice"}, Owner: "alice", MaxInFlight: 11 * time.Second,
+	crash.Faults(t, crash.Service{
+		Client: crash.Client{URL: d.base, Key: "key-of-alice"}, Owner: "alice", MaxInFlight: 11 * time.Second,
 		Targets: targets, Steps: steps,
 		Restore: func() {
 			for _, p := range proxies {

@@ -19,10 +19,10 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 
-	"github.com/taskgate/taskgate/core/blackbox"
 	"github.com/taskgate/taskgate/core/task"
-	"github.com/taskgate/taskgate/emulators/eventsource"
-	"github.com/taskgate/taskgate/emulators/lambdahost"
+	"github.com/taskgate/taskgate/tests/blackbox"
+	"github.com/taskgate/taskgate/tests/emulators/eventsource"
+	"github.com/taskgate/taskgate/tests/emulators/lambdahost"
 )
 
 var update = flag.Bool("update", false, "rewrite the goldens")

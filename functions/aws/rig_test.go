@@ -23,14 +23,14 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 
 	"github.com/taskgate/taskgate/adapters/aws/dynamostore"
-	"github.com/taskgate/taskgate/core/apitest"
 	"github.com/taskgate/taskgate/core/task"
-	"github.com/taskgate/taskgate/emulators"
-	"github.com/taskgate/taskgate/emulators/awsemu"
-	"github.com/taskgate/taskgate/emulators/eventsource"
-	"github.com/taskgate/taskgate/emulators/lambdadouble"
-	"github.com/taskgate/taskgate/emulators/lambdahost"
-	"github.com/taskgate/taskgate/emulators/schedulerdouble"
+	"github.com/taskgate/taskgate/tests/apitest"
+	"github.com/taskgate/taskgate/tests/emulators"
+	"github.com/taskgate/taskgate/tests/emulators/awsemu"
+	"github.com/taskgate/taskgate/tests/emulators/eventsource"
+	"github.com/taskgate/taskgate/tests/emulators/lambdadouble"
+	"github.com/taskgate/taskgate/tests/emulators/lambdahost"
+	"github.com/taskgate/taskgate/tests/emulators/schedulerdouble"
 )
 
 // The real things, built once for all tests.

@@ -10,8 +10,8 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/taskgate/taskgate/emulators/eventsource"
-	"github.com/taskgate/taskgate/emulators/lambdahost"
+	"github.com/taskgate/taskgate/tests/emulators/eventsource"
+	"github.com/taskgate/taskgate/tests/emulators/lambdahost"
 )
 
 // TestRequestsAreSignedWithWhatLambdaGives: credentials in the environment, or

@@ -19,7 +19,7 @@ import (
 	"github.com/pb33f/go-yaml"
 
 	"github.com/taskgate/taskgate/adapters/aws/dynamostore"
-	"github.com/taskgate/taskgate/core/settings"
+	"github.com/taskgate/taskgate/functions/settings"
 )
 
 type object = map[string]any
@@ -158,7 +158,7 @@ func variables(t *testing.T, folders ...string) []string {
 func TestTheTemplateSetsWhatTheFunctionsReadAndNothingElse(t *testing.T) {
 	resources := template(t)
 	for function, folders := range map[string][]string{
-		"Function":      {"../../core/settings", "."},
+		"Function":      {"../settings", "."},
 		"ExampleWorker": {"../aws-worker"},
 	} {
 		want := slices.DeleteFunc(variables(t, folders...), func(name string) bool {

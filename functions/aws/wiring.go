@@ -11,7 +11,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sns"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 
-	"github.com/taskgate/taskgate"
 	"github.com/taskgate/taskgate/adapters/aws/awssdk"
 	"github.com/taskgate/taskgate/adapters/aws/dynamostore"
 	"github.com/taskgate/taskgate/adapters/aws/lambdadispatch"
@@ -19,8 +18,8 @@ import (
 	"github.com/taskgate/taskgate/adapters/aws/snsdispatch"
 	"github.com/taskgate/taskgate/adapters/aws/sqsdispatch"
 	"github.com/taskgate/taskgate/core/httpapi"
-	"github.com/taskgate/taskgate/core/settings"
 	"github.com/taskgate/taskgate/core/task"
+	"github.com/taskgate/taskgate/functions/settings"
 )
 
 // api wires the service and the handler over it, and says what to warm up. All
@@ -50,7 +49,6 @@ func (c config) api(sdk aws.Config, log *slog.Logger) (httpapi.Config, warmUp) {
 		},
 		Auth:      auth,
 		PublicURL: c.PublicURL,
-		OpenAPI:   taskgate.OpenAPI(),
 		Log:       log,
 	}, warmUp{store: store, backends: backends}
 }

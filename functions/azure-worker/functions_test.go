@@ -9,8 +9,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/taskgate/taskgate/adapters/local/demo"
 	"github.com/taskgate/taskgate/core/worker"
+	"github.com/taskgate/taskgate/functions/demo"
 )
 
 // TestEveryFunctionIsInTheCodeAndEveryOneInTheCodeIsAFunction is inside the

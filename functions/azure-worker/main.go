@@ -14,9 +14,9 @@ import (
 
 	"github.com/taskgate/taskgate/adapters/azure/customhandler"
 	"github.com/taskgate/taskgate/adapters/azure/functionsworker"
-	"github.com/taskgate/taskgate/adapters/local/demo"
-	"github.com/taskgate/taskgate/core/settings"
 	"github.com/taskgate/taskgate/core/worker"
+	"github.com/taskgate/taskgate/functions/demo"
+	"github.com/taskgate/taskgate/functions/settings"
 )
 
 func main() {

@@ -7,9 +7,9 @@ import (
 	"path/filepath"
 	"testing"
 
-	"github.com/taskgate/taskgate/core/blackbox"
 	"github.com/taskgate/taskgate/core/task"
-	"github.com/taskgate/taskgate/emulators/functionshost"
+	"github.com/taskgate/taskgate/tests/blackbox"
+	"github.com/taskgate/taskgate/tests/emulators/functionshost"
 )
 
 // status sends a request, without an API key, and returns the answer's status.

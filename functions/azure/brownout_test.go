@@ -18,9 +18,9 @@ import (
 	"github.com/taskgate/taskgate/adapters/azure/servicebusdispatch"
 	"github.com/taskgate/taskgate/adapters/azure/storagequeuedispatch"
 	"github.com/taskgate/taskgate/core/task"
-	"github.com/taskgate/taskgate/emulators"
-	"github.com/taskgate/taskgate/emulators/azureemu"
-	"github.com/taskgate/taskgate/emulators/faultproxy"
+	"github.com/taskgate/taskgate/tests/emulators"
+	"github.com/taskgate/taskgate/tests/emulators/azureemu"
+	"github.com/taskgate/taskgate/tests/emulators/faultproxy"
 )
 
 // busyQueue refuses everything for now.

@@ -4,8 +4,8 @@ import (
 	"context"
 	"testing"
 
-	"github.com/taskgate/taskgate/core/apitest"
 	"github.com/taskgate/taskgate/core/task"
+	"github.com/taskgate/taskgate/tests/apitest"
 )
 
 // client is a caller of the API.

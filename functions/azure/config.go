@@ -8,7 +8,7 @@ import (
 	"strings"
 
 	"github.com/taskgate/taskgate/adapters/azure/customhandler"
-	"github.com/taskgate/taskgate/core/settings"
+	"github.com/taskgate/taskgate/functions/settings"
 )
 
 // config is what the Azure main is told by its environment.

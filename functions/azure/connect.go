@@ -17,8 +17,8 @@ import (
 	"github.com/taskgate/taskgate/adapters/azure/credential"
 	"github.com/taskgate/taskgate/adapters/azure/servicebusdispatch"
 	"github.com/taskgate/taskgate/adapters/azure/storagequeuedispatch"
-	"github.com/taskgate/taskgate/core/settings"
 	"github.com/taskgate/taskgate/core/task"
+	"github.com/taskgate/taskgate/functions/settings"
 )
 
 // clouds are the clients, made once, of what the settings name and no other.

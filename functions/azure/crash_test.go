@@ -10,9 +10,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/taskgate/taskgate/core/crashtest"
-	"github.com/taskgate/taskgate/emulators/faultproxy"
-	"github.com/taskgate/taskgate/emulators/functionshost"
+	"github.com/taskgate/taskgate/tests/crash"
+	"github.com/taskgate/taskgate/tests/emulators/faultproxy"
+	"github.com/taskgate/taskgate/tests/emulators/functionshost"
 )
 
 // proxies stand between the API and the emulators.
@@ -92,16 +92,16 @@ func TestAHandlerKilledAtEachStepLosesNothing(t *testing.T) {
 			}
 		}
 	}
-	crashtest.Kill(t, crashtest.Service{
-		Client: crashtest.Client{URL: f.url, Key: "key-of-alice"}, Owner: "alice", MaxInFlight: maxInFlight,
+	crash.Kill(t, crash.Service{
+		Client: crash.Client{URL: f.url, Key: "key-of-alice"}, Owner: "alice", MaxInFlight: maxInFlight,
 		Targets: targets,
-		Steps: []crashtest.Step{
-			{Name: "before the record", Hold: created(faultproxy.SilentBefore), Left: crashtest.Nothing},
-			{Name: "after the record", Hold: created(faultproxy.SilentAfter), Left: crashtest.Record},
+		Steps: []crash.Step{
+			{Name: "before the record", Hold: created(faultproxy.SilentBefore), Left: crash.Nothing},
+			{Name: "after the record", Hold: created(faultproxy.SilentAfter), Left: crash.Record},
 			{Name: "before the mark", Hold: marked(faultproxy.SilentBefore), KeyedOnly: true},
 			{Name: "before the answer", Hold: marked(faultproxy.SilentAfter), KeyedOnly: true, Complete: true},
-			{Name: "after the dispatch", Hold: sent(faultproxy.SilentAfter, p.bus.HoldAfter), Left: crashtest.Message},
-			{Name: "before the dispatch", Hold: sent(faultproxy.SilentBefore, p.bus.HoldBefore), Left: crashtest.Record},
+			{Name: "after the dispatch", Hold: sent(faultproxy.SilentAfter, p.bus.HoldAfter), Left: crash.Message},
+			{Name: "before the dispatch", Hold: sent(faultproxy.SilentBefore, p.bus.HoldBefore), Left: crash.Record},
 		},
 		AwaitHeld: func(n int) { faultproxy.AwaitHeld(t, n, p.cosmos.Held, p.storage.Held, p.bus.Held) },
 		Restore: func() {

@@ -7,9 +7,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/taskgate/taskgate/core/crashtest"
-	"github.com/taskgate/taskgate/emulators/faultproxy"
-	"github.com/taskgate/taskgate/emulators/functionshost"
+	"github.com/taskgate/taskgate/tests/crash"
+	"github.com/taskgate/taskgate/tests/emulators/faultproxy"
+	"github.com/taskgate/taskgate/tests/emulators/functionshost"
 )
 
 // requestTime is what the service gives a request, and what it cleans up after it.
@@ -33,12 +33,12 @@ func TestEveryFaultIsAnsweredInTimeAndRepeatedEndsAsOneTask(t *testing.T) {
 	h := functionshost.Start(t, filepath.Join(staged, "azure"), functionshost.Options{Settings: with(settings, "TASKGATE_PUBLIC_URL", f.url)})
 	f.leadsTo(h)
 
-	steps := []crashtest.Step{
+	steps := []crash.Step{
 		{Name: "silent before, at Service Bus", Only: []string{"Service Bus queue"}, Hold: func(_, args string) { p.bus.HoldBefore(args) }},
 		{Name: "silent after, at Service Bus", Only: []string{"Service Bus topic"}, Hold: func(_, args string) { p.bus.HoldAfter(args) }},
 	}
 	add := func(where, name string, fault faultproxy.Fault) {
-		steps = append(steps, crashtest.Step{Name: name + ", at the " + where, Only: []string{"storage queue"}, Hold: func(_, args string) {
+		steps = append(steps, crash.Step{Name: name + ", at the " + where, Only: []string{"storage queue"}, Hold: func(_, args string) {
 			if where == "store" {
 				p.cosmos.Always(about("POST", "/docs", args), fault)
 			} else {
@@ -56,8 +56,8 @@ func TestEveryFaultIsAnsweredInTimeAndRepeatedEndsAsOneTask(t *testing.T) {
 		add("store", name, fault)
 		add("queue", name, fault)
 	}
-	crashtest.Faults(t, crashtest.Service{
-		Client: crashtest.Client{URL: f.url, Key: "key-of-alice"}, Owner: "alice", MaxInFlight: maxInFlight,
+	crash.Faults(t, crash.Service{
+		Client: crash.Client{URL: f.url, Key: "key-of-alice"}, Owner: "alice", MaxInFlight: maxInFlight,
 		Targets: targets, Steps: steps,
 		Restore: func() {
 			p.cosmos.Restore()

@@ -14,9 +14,9 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/taskgate/taskgate/core/task"
-	"github.com/taskgate/taskgate/emulators"
-	"github.com/taskgate/taskgate/emulators/azureemu"
-	"github.com/taskgate/taskgate/emulators/functionshost"
+	"github.com/taskgate/taskgate/tests/emulators"
+	"github.com/taskgate/taskgate/tests/emulators/azureemu"
+	"github.com/taskgate/taskgate/tests/emulators/functionshost"
 )
 
 // apps starts both apps, each under a host of its own, the worker reporting to

@@ -14,9 +14,9 @@ import (
 	"testing"
 
 	"github.com/taskgate/taskgate/adapters/azure/customhandler"
-	"github.com/taskgate/taskgate/core/blackbox"
 	"github.com/taskgate/taskgate/core/task"
-	"github.com/taskgate/taskgate/emulators/functionshost"
+	"github.com/taskgate/taskgate/tests/blackbox"
+	"github.com/taskgate/taskgate/tests/emulators/functionshost"
 )
 
 // freePort is one that was free a moment ago, as the host finds it.

@@ -20,9 +20,9 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azqueue"
 
 	"github.com/taskgate/taskgate/adapters/azure/cosmosstore"
-	"github.com/taskgate/taskgate/emulators"
-	"github.com/taskgate/taskgate/emulators/azureemu"
-	"github.com/taskgate/taskgate/emulators/functionshost"
+	"github.com/taskgate/taskgate/tests/emulators"
+	"github.com/taskgate/taskgate/tests/emulators/azureemu"
+	"github.com/taskgate/taskgate/tests/emulators/functionshost"
 )
 
 // staged is where the apps are, as make azure makes them for the func tools.

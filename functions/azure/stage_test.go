@@ -11,7 +11,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/taskgate/taskgate/emulators/functionshost"
+	"github.com/taskgate/taskgate/tests/emulators/functionshost"
 )
 
 // binding is one binding of a function.json.

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/taskgate/taskgate/emulators/azureemu"
+	"github.com/taskgate/taskgate/tests/emulators/azureemu"
 )
 
 // offline is a whole configuration that nothing answers to, with a port that is

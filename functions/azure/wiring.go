@@ -5,12 +5,11 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/taskgate/taskgate"
 	"github.com/taskgate/taskgate/adapters/azure/cosmosstore"
 	"github.com/taskgate/taskgate/adapters/azure/customhandler"
 	"github.com/taskgate/taskgate/core/httpapi"
-	"github.com/taskgate/taskgate/core/settings"
 	"github.com/taskgate/taskgate/core/task"
+	"github.com/taskgate/taskgate/functions/settings"
 )
 
 // api wires the service and the handler over it.
@@ -33,7 +32,6 @@ func (c config) api(clouds *clouds, log *slog.Logger) httpapi.Config {
 		},
 		Auth:      auth,
 		PublicURL: c.PublicURL,
-		OpenAPI:   taskgate.OpenAPI(),
 		Log:       log,
 	}
 }

@@ -15,8 +15,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/taskgate/taskgate/core/apitest"
 	"github.com/taskgate/taskgate/core/task"
+	"github.com/taskgate/taskgate/tests/apitest"
 )
 
 // binary is the real thing, built once for all tests.

@@ -9,7 +9,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/taskgate/taskgate/core/settings"
+	"github.com/taskgate/taskgate/functions/settings"
 )
 
 // config is what the local main is told by its environment.

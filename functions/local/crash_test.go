@@ -5,8 +5,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/taskgate/taskgate/core/crashtest"
-	"github.com/taskgate/taskgate/emulators/faultproxy"
+	"github.com/taskgate/taskgate/tests/crash"
+	"github.com/taskgate/taskgate/tests/emulators/faultproxy"
 )
 
 // TestAServiceKilledAtEachStepLosesNothing: kill -9 of the binary. Its record,
@@ -28,12 +28,12 @@ func TestAServiceKilledAtEachStepLosesNothing(t *testing.T) {
 			proxy.Always(func(r *faultproxy.Request) bool { return bytes.Contains(r.Body, []byte(args)) }, fault)
 		}
 	}
-	crashtest.Kill(t, crashtest.Service{
-		Client: crashtest.Client{URL: proxy.URL()}, Owner: "local", MaxInFlight: time.Nanosecond, // nobody ever waits
+	crash.Kill(t, crash.Service{
+		Client: crash.Client{URL: proxy.URL()}, Owner: "local", MaxInFlight: time.Nanosecond, // nobody ever waits
 		Targets: map[string]string{"local": `"backend":"default"`, "local, later": `"backend":"default","delay_seconds":2`},
-		Steps: []crashtest.Step{
-			{Name: "before the commit", Hold: hold(faultproxy.SilentBefore), Left: crashtest.Nothing},
-			{Name: "before the answer", Hold: hold(faultproxy.SilentAfter), Left: crashtest.Message, Complete: true},
+		Steps: []crash.Step{
+			{Name: "before the commit", Hold: hold(faultproxy.SilentBefore), Left: crash.Nothing},
+			{Name: "before the answer", Hold: hold(faultproxy.SilentAfter), Left: crash.Message, Complete: true},
 		},
 		AwaitHeld: func(n int) { faultproxy.AwaitHeld(t, n, proxy.Held) },
 		Restore: func() {

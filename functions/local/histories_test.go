@@ -7,8 +7,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/taskgate/taskgate/core/histories"
 	"github.com/taskgate/taskgate/core/task"
+	"github.com/taskgate/taskgate/tests/histories"
 )
 
 // TestSoakHistoriesAreLinearizable: what clients are told of one task, all at

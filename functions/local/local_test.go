@@ -16,8 +16,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/taskgate/taskgate/core/blackbox"
 	"github.com/taskgate/taskgate/core/task"
+	"github.com/taskgate/taskgate/tests/blackbox"
 )
 
 func TestTheDemoWorkerRunsEachOfItsTasks(t *testing.T) {

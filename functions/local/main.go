@@ -24,8 +24,8 @@ import (
 	"github.com/taskgate/taskgate/adapters/local/embedded"
 	"github.com/taskgate/taskgate/adapters/local/push"
 	"github.com/taskgate/taskgate/core/httpapi"
-	"github.com/taskgate/taskgate/core/settings"
 	"github.com/taskgate/taskgate/core/task"
+	"github.com/taskgate/taskgate/functions/settings"
 )
 
 // garbage is how much of it, in percent of what is in use, the process lets

@@ -16,9 +16,9 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/google/uuid"
 
-	"github.com/taskgate/taskgate/adapters/local/demo"
 	"github.com/taskgate/taskgate/core/task"
 	"github.com/taskgate/taskgate/core/worker"
+	"github.com/taskgate/taskgate/functions/demo"
 )
 
 // kills is how often the process is killed under load: a few times in every

@@ -6,14 +6,13 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/taskgate/taskgate"
-	"github.com/taskgate/taskgate/adapters/local/demo"
 	"github.com/taskgate/taskgate/adapters/local/embedded"
 	"github.com/taskgate/taskgate/adapters/local/push"
 	"github.com/taskgate/taskgate/core/httpapi"
-	"github.com/taskgate/taskgate/core/settings"
 	"github.com/taskgate/taskgate/core/task"
 	"github.com/taskgate/taskgate/core/worker"
+	"github.com/taskgate/taskgate/functions/demo"
+	"github.com/taskgate/taskgate/functions/settings"
 )
 
 // maxPayloadBytes is what the embedded store holds of args, kwargs and metadata.
@@ -50,7 +49,6 @@ func (c config) api(db *embedded.DB, log *slog.Logger) httpapi.Config {
 		},
 		Auth:      auth,
 		PublicURL: c.PublicURL,
-		OpenAPI:   taskgate.OpenAPI(),
 		Log:       log,
 	}
 }

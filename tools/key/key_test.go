@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/taskgate/taskgate/core/settings"
+	"github.com/taskgate/taskgate/functions/settings"
 )
 
 func TestAMintedKeyIsTheOneItsEntryNames(t *testing.T) {

@@ -16,7 +16,8 @@ import (
 	"os"
 	"strings"
 
-	"github.com/taskgate/taskgate/core/settings"
+	"github.com/taskgate/taskgate/core/httpapi"
+	"github.com/taskgate/taskgate/functions/settings"
 )
 
 // keyBytes is how many random bytes a key has: nobody guesses it, so a plain
@@ -34,7 +35,7 @@ func run(w io.Writer, args []string) error {
 	if len(args) < 1 || len(args) > 2 {
 		return errors.New("usage: key NAME [scope+scope]; the scopes are enqueue, read and admin, and enqueue+read when left out")
 	}
-	k := settings.APIKey{Name: args[0], Scopes: []string{settings.ScopeEnqueue, settings.ScopeRead}}
+	k := httpapi.APIKey{Name: args[0], Scopes: []string{httpapi.ScopeEnqueue, httpapi.ScopeRead}}
 	if len(args) == 2 {
 		k.Scopes = strings.Split(args[1], "+")
 	}

@@ -25,11 +25,11 @@ import (
 	"github.com/taskgate/taskgate/adapters/aws/snsdispatch"
 	"github.com/taskgate/taskgate/adapters/aws/sqsdispatch"
 	"github.com/taskgate/taskgate/core/task"
-	"github.com/taskgate/taskgate/emulators"
-	"github.com/taskgate/taskgate/emulators/awsemu"
-	"github.com/taskgate/taskgate/emulators/faultproxy"
-	"github.com/taskgate/taskgate/emulators/lambdadouble"
-	"github.com/taskgate/taskgate/emulators/schedulerdouble"
+	"github.com/taskgate/taskgate/tests/emulators"
+	"github.com/taskgate/taskgate/tests/emulators/awsemu"
+	"github.com/taskgate/taskgate/tests/emulators/faultproxy"
+	"github.com/taskgate/taskgate/tests/emulators/lambdadouble"
+	"github.com/taskgate/taskgate/tests/emulators/schedulerdouble"
 )
 
 // TestInABrownOutNobodyIsCalledMoreThanTwiceForEachTask, neither what is down

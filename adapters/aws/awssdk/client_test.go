@@ -19,7 +19,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
 	"github.com/taskgate/taskgate/adapters/aws/awssdk"
-	"github.com/taskgate/taskgate/emulators/awsemu"
+	"github.com/taskgate/taskgate/tests/emulators/awsemu"
 )
 
 // TestAnIdleConnectionIsUsedAgain, though it has been idle for longer than an

@@ -29,7 +29,7 @@ import (
 	"github.com/taskgate/taskgate/adapters/aws/dynamostore"
 	"github.com/taskgate/taskgate/adapters/aws/sqsdispatch"
 	"github.com/taskgate/taskgate/core/task"
-	"github.com/taskgate/taskgate/emulators/awsemu"
+	"github.com/taskgate/taskgate/tests/emulators/awsemu"
 )
 
 // serveEnv makes this test binary the fake, in a process of its own, so that

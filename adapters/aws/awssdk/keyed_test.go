@@ -14,9 +14,9 @@ import (
 	"github.com/taskgate/taskgate/adapters/aws/dynamostore"
 	"github.com/taskgate/taskgate/adapters/aws/sqsdispatch"
 	"github.com/taskgate/taskgate/core/task"
-	"github.com/taskgate/taskgate/emulators"
-	"github.com/taskgate/taskgate/emulators/awsemu"
-	"github.com/taskgate/taskgate/emulators/faultproxy"
+	"github.com/taskgate/taskgate/tests/emulators"
+	"github.com/taskgate/taskgate/tests/emulators/awsemu"
+	"github.com/taskgate/taskgate/tests/emulators/faultproxy"
 )
 
 // TestAKeyedRequestThatIsRepeatedEndsWithOneRecordAndOneTask: whatever broke the

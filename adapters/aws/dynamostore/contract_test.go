@@ -7,10 +7,10 @@ import (
 
 	"github.com/taskgate/taskgate/adapters/aws/awssdk"
 	"github.com/taskgate/taskgate/adapters/aws/dynamostore"
-	"github.com/taskgate/taskgate/core/storetest"
 	"github.com/taskgate/taskgate/core/task"
-	"github.com/taskgate/taskgate/emulators"
-	"github.com/taskgate/taskgate/emulators/awsemu"
+	"github.com/taskgate/taskgate/core/task/storetest"
+	"github.com/taskgate/taskgate/tests/emulators"
+	"github.com/taskgate/taskgate/tests/emulators/awsemu"
 )
 
 const table = "tasks"

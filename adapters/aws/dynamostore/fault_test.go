@@ -14,9 +14,9 @@ import (
 	"github.com/taskgate/taskgate/adapters/aws/awssdk"
 	"github.com/taskgate/taskgate/adapters/aws/dynamostore"
 	"github.com/taskgate/taskgate/core/task"
-	"github.com/taskgate/taskgate/emulators"
-	"github.com/taskgate/taskgate/emulators/faultproxy"
-	"github.com/taskgate/taskgate/emulators/faulttest"
+	"github.com/taskgate/taskgate/tests/emulators"
+	"github.com/taskgate/taskgate/tests/emulators/faultproxy"
+	"github.com/taskgate/taskgate/tests/faults"
 )
 
 func record() *task.Record {
@@ -94,14 +94,14 @@ func TestEveryFaultIsBoundedAndOver(t *testing.T) {
 			t.Parallel()
 			e := emulators.DynamoDB(t)
 			create(t, e.URL())
-			p := faulttest.To(t, e.URL())
+			p := faults.To(t, e.URL())
 			s := dynamostore.New(client(p.URL()), table, dynamostore.Options{})
 			there := record()
 			if _, err := s.Create(t.Context(), there); err != nil {
 				t.Fatal(err)
 			}
-			faulttest.Run(t, faulttest.Subject{
-				TCP: p.TCP, Faults: p.Faults(operation(name), faulttest.AWS, false), Says: "the store", Long: name != "Create",
+			faults.Run(t, faults.Subject{
+				TCP: p.TCP, Faults: p.Faults(operation(name), faults.AWS, false), Says: "the store", Long: name != "Create",
 				Call: func(ctx context.Context) error {
 					switch name {
 					case "Create":

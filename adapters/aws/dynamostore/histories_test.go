@@ -8,11 +8,11 @@ import (
 	"time"
 
 	"github.com/taskgate/taskgate/adapters/aws/dynamostore"
-	"github.com/taskgate/taskgate/core/histories"
 	"github.com/taskgate/taskgate/core/httpapi"
 	"github.com/taskgate/taskgate/core/task"
-	"github.com/taskgate/taskgate/core/tasktest"
-	"github.com/taskgate/taskgate/emulators"
+	"github.com/taskgate/taskgate/core/task/tasktest"
+	"github.com/taskgate/taskgate/tests/emulators"
+	"github.com/taskgate/taskgate/tests/histories"
 )
 
 // TestSoakHistoriesAreLinearizable: over this store too, what clients are told of

@@ -12,13 +12,13 @@ import (
 	"github.com/taskgate/taskgate/adapters/aws/awssdk"
 	"github.com/taskgate/taskgate/adapters/aws/lambdadispatch"
 	"github.com/taskgate/taskgate/adapters/aws/schedulerdispatch"
-	"github.com/taskgate/taskgate/core/dispatchtest"
 	"github.com/taskgate/taskgate/core/task"
-	"github.com/taskgate/taskgate/emulators/awsemu"
-	"github.com/taskgate/taskgate/emulators/faultproxy"
-	"github.com/taskgate/taskgate/emulators/faulttest"
-	"github.com/taskgate/taskgate/emulators/lambdadouble"
-	"github.com/taskgate/taskgate/emulators/schedulerdouble"
+	"github.com/taskgate/taskgate/core/task/dispatchtest"
+	"github.com/taskgate/taskgate/tests/emulators/awsemu"
+	"github.com/taskgate/taskgate/tests/emulators/faultproxy"
+	"github.com/taskgate/taskgate/tests/emulators/lambdadouble"
+	"github.com/taskgate/taskgate/tests/emulators/schedulerdouble"
+	"github.com/taskgate/taskgate/tests/faults"
 )
 
 var _ task.Dispatcher = (*lambdadispatch.Function)(nil)
@@ -89,17 +89,17 @@ func TestWithTheSchedulerItKeepsItsContract(t *testing.T) {
 
 func TestEveryFaultIsBoundedAndOver(t *testing.T) {
 	url, _ := worker(t)
-	p := faulttest.To(t, url)
+	p := faults.To(t, url)
 	d := lambdadispatch.New(client(p.URL()), lambdadispatch.Options{})
-	var faults []faulttest.Fault
-	for _, f := range p.Faults(faultproxy.Any, faulttest.AWS, false) {
+	var all []faults.Fault
+	for _, f := range p.Faults(faultproxy.Any, faults.AWS, false) {
 		if f.Name == "truncated" { // an answer that has no body has no half: with its status it is whole
-			f.Want = faulttest.Either
+			f.Want = faults.Either
 		}
-		faults = append(faults, f)
+		all = append(all, f)
 	}
-	faulttest.Run(t, faulttest.Subject{
-		TCP: p.TCP, Faults: faults, Says: "the function worker",
+	faults.Run(t, faults.Subject{
+		TCP: p.TCP, Faults: all, Says: "the function worker",
 		Call: func(ctx context.Context) error {
 			_, err := d.Dispatch(ctx, task.Outgoing{ID: task.NewID(), Queue: "worker", Body: []byte("{}")})
 			return err

@@ -16,9 +16,9 @@ import (
 	"github.com/aws/aws-lambda-go/lambda"
 
 	"github.com/taskgate/taskgate/adapters/aws/lambdahttp"
-	"github.com/taskgate/taskgate/core/doortest"
 	"github.com/taskgate/taskgate/core/httpapi"
-	"github.com/taskgate/taskgate/emulators/eventsource"
+	"github.com/taskgate/taskgate/core/httpapi/doortest"
+	"github.com/taskgate/taskgate/tests/emulators/eventsource"
 )
 
 var _ lambda.Handler = (*lambdahttp.Handler)(nil)

@@ -16,10 +16,9 @@ import (
 
 	"github.com/taskgate/taskgate/adapters/aws/lambdahttp"
 	"github.com/taskgate/taskgate/core/httpapi"
-	"github.com/taskgate/taskgate/core/settings"
 	"github.com/taskgate/taskgate/core/task"
-	"github.com/taskgate/taskgate/core/tasktest"
-	"github.com/taskgate/taskgate/emulators/eventsource"
+	"github.com/taskgate/taskgate/core/task/tasktest"
+	"github.com/taskgate/taskgate/tests/emulators/eventsource"
 )
 
 // service is the whole API behind a gateway, over the store in memory.
@@ -40,7 +39,7 @@ func newService(t *testing.T) *service {
 		Now: time.Now, NewID: task.NewID, Log: discard,
 	}}
 	everybody := func(*http.Request) (httpapi.Caller, error) {
-		return httpapi.Caller{Name: "alice", Scopes: []string{settings.ScopeEnqueue, settings.ScopeRead}}, nil
+		return httpapi.Caller{Name: "alice", Scopes: []string{httpapi.ScopeEnqueue, httpapi.ScopeRead}}, nil
 	}
 	api := httpapi.New(httpapi.Config{Service: s.Service, Auth: everybody, PublicURL: "https://tasks.example", Log: slog.New(slog.DiscardHandler)})
 	s.gateway.Invoke = invoke(&lambdahttp.Handler{HTTP: api, Log: discard})
@@ -172,7 +171,7 @@ func TestABodyOfMistakesAloneIsAnswered(t *testing.T) {
 	}
 	name := strings.Repeat("\x7f", 500_000)
 	s.call(http.StatusBadRequest, "POST", "/v1/tasks", fmt.Sprintf("{\"%s\":0,\"%s\":0}", name, name), &p)
-	if p.Code != task.InvalidJSON || len(p.Detail) > 4000 {
+	if p.Code != httpapi.InvalidJSON || len(p.Detail) > 4000 {
 		t.Errorf("%s with a detail of %d bytes", p.Code, len(p.Detail))
 	}
 }

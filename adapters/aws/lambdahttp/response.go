@@ -22,7 +22,7 @@ const maxResponse = 6 << 20
 // The problems that this package answers itself: the request could not be read,
 // so nothing was done; or it was served, and what came of it is not known.
 const (
-	codeMalformed = task.InvalidJSON
+	codeMalformed = httpapi.InvalidJSON
 	codeInternal  = task.Internal
 )
 

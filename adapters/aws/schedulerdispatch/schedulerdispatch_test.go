@@ -20,10 +20,10 @@ import (
 
 	"github.com/taskgate/taskgate/adapters/aws/awssdk"
 	"github.com/taskgate/taskgate/core/task"
-	"github.com/taskgate/taskgate/emulators/awsemu"
-	"github.com/taskgate/taskgate/emulators/faultproxy"
-	"github.com/taskgate/taskgate/emulators/faulttest"
-	"github.com/taskgate/taskgate/emulators/schedulerdouble"
+	"github.com/taskgate/taskgate/tests/emulators/awsemu"
+	"github.com/taskgate/taskgate/tests/emulators/faultproxy"
+	"github.com/taskgate/taskgate/tests/emulators/schedulerdouble"
+	"github.com/taskgate/taskgate/tests/faults"
 )
 
 var update = flag.Bool("update", false, "rewrite the goldens")
@@ -129,10 +129,10 @@ func TestEveryFaultIsBoundedAndOver(t *testing.T) {
 	for _, name := range []string{"CreateSchedule", "DeleteSchedule"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			p := faulttest.To(t, schedulerdouble.New(t, epoch, schedulerdouble.Targets{}).URL())
+			p := faults.To(t, schedulerdouble.New(t, epoch, schedulerdouble.Targets{}).URL())
 			s := New(client(p.URL()), Options{RoleARN: role})
-			faulttest.Run(t, faulttest.Subject{
-				TCP: p.TCP, Faults: p.Faults(faultproxy.Any, faulttest.AWS, true), Says: "EventBridge Scheduler", Long: name != "CreateSchedule",
+			faults.Run(t, faults.Subject{
+				TCP: p.TCP, Faults: p.Faults(faultproxy.Any, faults.AWS, true), Says: "EventBridge Scheduler", Long: name != "CreateSchedule",
 				Call: func(ctx context.Context) error {
 					if name == "DeleteSchedule" {
 						return s.Cancel(ctx, id)

@@ -10,9 +10,9 @@ import (
 
 	"github.com/taskgate/taskgate/adapters/aws/snsdispatch"
 	"github.com/taskgate/taskgate/core/task"
-	"github.com/taskgate/taskgate/emulators"
-	"github.com/taskgate/taskgate/emulators/awsemu"
-	"github.com/taskgate/taskgate/emulators/faultproxy"
+	"github.com/taskgate/taskgate/tests/emulators"
+	"github.com/taskgate/taskgate/tests/emulators/awsemu"
+	"github.com/taskgate/taskgate/tests/emulators/faultproxy"
 )
 
 // failing refuses the entries of a batch whose message has the mark.

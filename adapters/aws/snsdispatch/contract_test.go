@@ -19,13 +19,13 @@ import (
 	"github.com/taskgate/taskgate/adapters/aws/awssdk"
 	"github.com/taskgate/taskgate/adapters/aws/schedulerdispatch"
 	"github.com/taskgate/taskgate/adapters/aws/snsdispatch"
-	"github.com/taskgate/taskgate/core/dispatchtest"
 	"github.com/taskgate/taskgate/core/task"
-	"github.com/taskgate/taskgate/emulators"
-	"github.com/taskgate/taskgate/emulators/awsemu"
-	"github.com/taskgate/taskgate/emulators/faultproxy"
-	"github.com/taskgate/taskgate/emulators/faulttest"
-	"github.com/taskgate/taskgate/emulators/schedulerdouble"
+	"github.com/taskgate/taskgate/core/task/dispatchtest"
+	"github.com/taskgate/taskgate/tests/emulators"
+	"github.com/taskgate/taskgate/tests/emulators/awsemu"
+	"github.com/taskgate/taskgate/tests/emulators/faultproxy"
+	"github.com/taskgate/taskgate/tests/emulators/schedulerdouble"
+	"github.com/taskgate/taskgate/tests/faults"
 )
 
 var _ task.BatchDispatcher = (*snsdispatch.Topic)(nil)
@@ -156,10 +156,10 @@ func TestEveryFaultIsBoundedAndOver(t *testing.T) {
 			t.Parallel()
 			e := emulators.SQS(t)
 			createTopic(t, e.URL(), "tasks", nil)
-			p := faulttest.To(t, e.URL())
+			p := faults.To(t, e.URL())
 			d := open(p.URL(), snsdispatch.Options{})
-			faulttest.Run(t, faulttest.Subject{
-				TCP: p.TCP, Faults: p.Faults(match, faulttest.AWS, false), Says: "the topic tasks", Long: name != "Publish",
+			faults.Run(t, faults.Subject{
+				TCP: p.TCP, Faults: p.Faults(match, faults.AWS, false), Says: "the topic tasks", Long: name != "Publish",
 				Call: func(ctx context.Context) error {
 					if name == "PublishBatch" {
 						return d.DispatchBatch(ctx, []task.Outgoing{outgoing("tasks"), outgoing("tasks")})[1].Err

@@ -15,11 +15,11 @@ import (
 	"github.com/taskgate/taskgate/adapters/aws/awssdk"
 	"github.com/taskgate/taskgate/adapters/aws/schedulerdispatch"
 	"github.com/taskgate/taskgate/adapters/aws/sqsdispatch"
-	"github.com/taskgate/taskgate/core/dispatchtest"
 	"github.com/taskgate/taskgate/core/task"
-	"github.com/taskgate/taskgate/emulators"
-	"github.com/taskgate/taskgate/emulators/awsemu"
-	"github.com/taskgate/taskgate/emulators/schedulerdouble"
+	"github.com/taskgate/taskgate/core/task/dispatchtest"
+	"github.com/taskgate/taskgate/tests/emulators"
+	"github.com/taskgate/taskgate/tests/emulators/awsemu"
+	"github.com/taskgate/taskgate/tests/emulators/schedulerdouble"
 )
 
 var _ task.BatchDispatcher = (*sqsdispatch.Queue)(nil)

@@ -14,9 +14,9 @@ import (
 	"github.com/taskgate/taskgate/adapters/aws/awssdk"
 	"github.com/taskgate/taskgate/adapters/aws/sqsdispatch"
 	"github.com/taskgate/taskgate/core/task"
-	"github.com/taskgate/taskgate/emulators"
-	"github.com/taskgate/taskgate/emulators/faultproxy"
-	"github.com/taskgate/taskgate/emulators/faulttest"
+	"github.com/taskgate/taskgate/tests/emulators"
+	"github.com/taskgate/taskgate/tests/emulators/faultproxy"
+	"github.com/taskgate/taskgate/tests/faults"
 )
 
 func outgoing(queue string, delay time.Duration) task.Outgoing {
@@ -85,15 +85,15 @@ func TestEveryFaultIsBoundedAndOver(t *testing.T) {
 			t.Parallel()
 			e := emulators.SQS(t)
 			createQueue(t, e.URL(), "tasks", nil)
-			p := faulttest.To(t, e.URL())
+			p := faults.To(t, e.URL())
 			c := client(p.URL())
 			d := sqsdispatch.New(c, sqsdispatch.Options{})
 			var bound time.Duration // one and the same for all
 			if name == "SendMessage" {
 				bound = awssdk.AnswerTime
 			}
-			faulttest.Run(t, faulttest.Subject{
-				TCP: p.TCP, Faults: p.Faults(match, faulttest.AWS, false), Says: "the queue tasks", Bound: bound, Long: name != "SendMessage",
+			faults.Run(t, faults.Subject{
+				TCP: p.TCP, Faults: p.Faults(match, faults.AWS, false), Says: "the queue tasks", Bound: bound, Long: name != "SendMessage",
 				Call: func(ctx context.Context) error {
 					switch name {
 					case "GetQueueUrl":

@@ -7,10 +7,10 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/data/azcosmos"
 
 	"github.com/taskgate/taskgate/adapters/azure/cosmosstore"
-	"github.com/taskgate/taskgate/core/storetest"
 	"github.com/taskgate/taskgate/core/task"
-	"github.com/taskgate/taskgate/emulators"
-	"github.com/taskgate/taskgate/emulators/azureemu"
+	"github.com/taskgate/taskgate/core/task/storetest"
+	"github.com/taskgate/taskgate/tests/emulators"
+	"github.com/taskgate/taskgate/tests/emulators/azureemu"
 )
 
 const database, container = "taskgate", "tasks"

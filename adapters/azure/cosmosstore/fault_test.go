@@ -12,10 +12,10 @@ import (
 
 	"github.com/taskgate/taskgate/adapters/azure/cosmosstore"
 	"github.com/taskgate/taskgate/core/task"
-	"github.com/taskgate/taskgate/emulators"
-	"github.com/taskgate/taskgate/emulators/azureemu"
-	"github.com/taskgate/taskgate/emulators/faultproxy"
-	"github.com/taskgate/taskgate/emulators/faulttest"
+	"github.com/taskgate/taskgate/tests/emulators"
+	"github.com/taskgate/taskgate/tests/emulators/azureemu"
+	"github.com/taskgate/taskgate/tests/emulators/faultproxy"
+	"github.com/taskgate/taskgate/tests/faults"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/data/azcosmos"
 )
@@ -106,12 +106,12 @@ func TestEveryFaultIsBoundedAndOver(t *testing.T) {
 			t.Parallel()
 			e := emulators.Cosmos(t)
 			create(t, e.URL())
-			p := faulttest.To(t, e.URL())
+			p := faults.To(t, e.URL())
 			s := open(t, p.URL())
 			there := record()
 			check(t, create1(s, there)(t.Context()))
-			faulttest.Run(t, faulttest.Subject{
-				TCP: p.TCP, Faults: p.Faults(match, faulttest.Cosmos, false), Says: "the store", Long: name != "Create",
+			faults.Run(t, faults.Subject{
+				TCP: p.TCP, Faults: p.Faults(match, faults.Cosmos, false), Says: "the store", Long: name != "Create",
 				Patience: time.Second, // the SDK repeats what broke for as long as it is let
 				Call: func(ctx context.Context) error {
 					switch name {

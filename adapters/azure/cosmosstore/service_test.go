@@ -9,8 +9,8 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/taskgate/taskgate/core/task"
-	"github.com/taskgate/taskgate/core/tasktest"
-	"github.com/taskgate/taskgate/emulators/faultproxy"
+	"github.com/taskgate/taskgate/core/task/tasktest"
+	"github.com/taskgate/taskgate/tests/emulators/faultproxy"
 )
 
 // TestAKeyedRequestThatIsRepeatedEndsWithOneRecord: whichever of its writes

@@ -8,7 +8,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 
 	"github.com/taskgate/taskgate/adapters/azure/credential"
-	"github.com/taskgate/taskgate/emulators/azureemu"
+	"github.com/taskgate/taskgate/tests/emulators/azureemu"
 )
 
 func TestBuiltInLoadersMakeACredential(t *testing.T) {

@@ -14,9 +14,9 @@ import (
 	"testing"
 
 	"github.com/taskgate/taskgate/adapters/azure/customhandler"
-	"github.com/taskgate/taskgate/core/doortest"
 	"github.com/taskgate/taskgate/core/httpapi"
-	"github.com/taskgate/taskgate/emulators/functionshost"
+	"github.com/taskgate/taskgate/core/httpapi/doortest"
+	"github.com/taskgate/taskgate/tests/emulators/functionshost"
 )
 
 // relayTo is where the test binary, started by the Functions host as a handler,

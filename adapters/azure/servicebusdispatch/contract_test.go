@@ -8,8 +8,8 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"
 
 	"github.com/taskgate/taskgate/adapters/azure/servicebusdispatch"
-	"github.com/taskgate/taskgate/core/dispatchtest"
-	"github.com/taskgate/taskgate/emulators"
+	"github.com/taskgate/taskgate/core/task/dispatchtest"
+	"github.com/taskgate/taskgate/tests/emulators"
 )
 
 func TestAQueueKeepsTheContract(t *testing.T) {

@@ -17,10 +17,10 @@ import (
 
 	"github.com/taskgate/taskgate/adapters/azure/servicebusdispatch"
 	"github.com/taskgate/taskgate/core/task"
-	"github.com/taskgate/taskgate/emulators"
-	"github.com/taskgate/taskgate/emulators/azureemu"
-	"github.com/taskgate/taskgate/emulators/faultproxy"
-	"github.com/taskgate/taskgate/emulators/faulttest"
+	"github.com/taskgate/taskgate/tests/emulators"
+	"github.com/taskgate/taskgate/tests/emulators/azureemu"
+	"github.com/taskgate/taskgate/tests/emulators/faultproxy"
+	"github.com/taskgate/taskgate/tests/faults"
 )
 
 // bounded is how long a call may take that the peer never answers: the
@@ -346,12 +346,12 @@ func TestEveryFaultIsBoundedAndOver(t *testing.T) {
 			to := queue
 			entity := func(name string) func() { return func() { to = name } }
 			back := func(testing.TB) { to = queue }
-			faulttest.Run(t, faulttest.Subject{
+			faults.Run(t, faults.Subject{
 				TCP: p, Long: name != "queue",
-				Faults: append(faulttest.Connection(p),
-					faulttest.Fault{Name: "throttled", Wait: true, Begin: entity("busy"), End: back},
-					faulttest.Fault{Name: "server error", Begin: entity("broken"), End: back},
-					faulttest.Fault{Name: "expired", Begin: func() { refuse.Store(true); p.Drop() }, End: func(testing.TB) { refuse.Store(false) }},
+				Faults: append(faults.Connection(p),
+					faults.Fault{Name: "throttled", Wait: true, Begin: entity("busy"), End: back},
+					faults.Fault{Name: "server error", Begin: entity("broken"), End: back},
+					faults.Fault{Name: "expired", Begin: func() { refuse.Store(true); p.Drop() }, End: func(testing.TB) { refuse.Store(false) }},
 				),
 				Silence: 1100 * time.Millisecond, // what it takes to be sure that a link is dead
 				Call:    func(ctx context.Context) error { return c.call(ctx, d, to) },

@@ -10,10 +10,10 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"
 
 	"github.com/taskgate/taskgate/adapters/azure/servicebusdispatch"
-	"github.com/taskgate/taskgate/core/dispatchtest"
 	"github.com/taskgate/taskgate/core/task"
-	"github.com/taskgate/taskgate/emulators"
-	"github.com/taskgate/taskgate/emulators/azureemu"
+	"github.com/taskgate/taskgate/core/task/dispatchtest"
+	"github.com/taskgate/taskgate/tests/emulators"
+	"github.com/taskgate/taskgate/tests/emulators/azureemu"
 )
 
 const queue = "tasks"

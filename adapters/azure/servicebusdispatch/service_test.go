@@ -9,8 +9,8 @@ import (
 
 	"github.com/taskgate/taskgate/adapters/azure/servicebusdispatch"
 	"github.com/taskgate/taskgate/core/task"
-	"github.com/taskgate/taskgate/core/tasktest"
-	"github.com/taskgate/taskgate/emulators"
+	"github.com/taskgate/taskgate/core/task/tasktest"
+	"github.com/taskgate/taskgate/tests/emulators"
 )
 
 func service(d task.Dispatcher) *task.Service {

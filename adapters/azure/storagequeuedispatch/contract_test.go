@@ -13,12 +13,12 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azqueue"
 
 	"github.com/taskgate/taskgate/adapters/azure/storagequeuedispatch"
-	"github.com/taskgate/taskgate/core/dispatchtest"
 	"github.com/taskgate/taskgate/core/task"
-	"github.com/taskgate/taskgate/emulators"
-	"github.com/taskgate/taskgate/emulators/azureemu"
-	"github.com/taskgate/taskgate/emulators/faultproxy"
-	"github.com/taskgate/taskgate/emulators/faulttest"
+	"github.com/taskgate/taskgate/core/task/dispatchtest"
+	"github.com/taskgate/taskgate/tests/emulators"
+	"github.com/taskgate/taskgate/tests/emulators/azureemu"
+	"github.com/taskgate/taskgate/tests/emulators/faultproxy"
+	"github.com/taskgate/taskgate/tests/faults"
 )
 
 const queue = "tasks"
@@ -129,14 +129,14 @@ func TestEveryFaultIsBoundedAndOver(t *testing.T) {
 			t.Parallel()
 			e := emulators.StorageQueue(t)
 			worker(t, e.Addr())
-			p := faulttest.To(t, e.URL())
+			p := faults.To(t, e.URL())
 			d := open(t, p.Addr())
 			var bound time.Duration // one and the same for all
 			if name == "put" {
 				bound = 9 * time.Second // two tries of 4 s
 			}
-			faulttest.Run(t, faulttest.Subject{
-				TCP: p.TCP, Faults: p.Faults(match, faulttest.Storage, name == "delete"), Bound: bound, Long: name != "put",
+			faults.Run(t, faults.Subject{
+				TCP: p.TCP, Faults: p.Faults(match, faults.Storage, name == "delete"), Bound: bound, Long: name != "put",
 				Call: func(ctx context.Context) error {
 					later := outgoing(time.Hour)
 					r, err := d.Dispatch(ctx, later)

@@ -5,8 +5,8 @@ import (
 	"testing"
 
 	"github.com/taskgate/taskgate/adapters/local/embedded"
-	"github.com/taskgate/taskgate/core/dispatchtest"
-	"github.com/taskgate/taskgate/core/storetest"
+	"github.com/taskgate/taskgate/core/task/dispatchtest"
+	"github.com/taskgate/taskgate/core/task/storetest"
 )
 
 func TestStoreKeepsItsContract(t *testing.T) {

@@ -1,0 +1,136 @@
+package crash
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/go-json-experiment/json"
+
+	"github.com/taskgate/taskgate/core/task"
+)
+
+// patience bounds what the tests wait for.
+const patience = time.Minute
+
+// Client is a caller of the API, as any application is: it knows nothing of the
+// service, and does as Retry-After tells it.
+type Client struct {
+	URL string // no trailing slash
+	Key string // "" = none is needed
+}
+
+type answer struct {
+	status     int
+	body       []byte
+	retryAfter time.Duration
+	replayed   bool
+}
+
+func (c Client) send(ctx context.Context, method, path, body, key string) (answer, error) {
+	req, err := http.NewRequestWithContext(ctx, method, c.URL+path, strings.NewReader(body))
+	if err != nil {
+		return answer{}, err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	if c.Key != "" {
+		req.Header.Set("Authorization", "Bearer "+c.Key)
+	}
+	if key != "" {
+		req.Header.Set("Idempotency-Key", key)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return answer{}, err
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	seconds, _ := strconv.Atoi(resp.Header.Get("Retry-After"))
+	return answer{
+		resp.StatusCode, text, time.Duration(seconds) * time.Second, resp.Header.Get("Idempotent-Replayed") == "true",
+	}, err
+}
+
+func (c Client) enqueue(ctx context.Context, members string, of *cell) (answer, error) {
+	return c.send(ctx, "POST", "/v1/tasks", fmt.Sprintf(`{"task_name":"echo","args":[%q],%s}`, of.args, members), of.key)
+}
+
+// took notes the answer of an accepted request.
+func (s *Service) took(c *cell, a answer) error {
+	var doc task.Document
+	if err := json.Unmarshal(a.body, &doc); err != nil {
+		return err
+	}
+	c.id, c.replayed = doc.ID, a.replayed
+	if want := task.KeyedID(s.Owner, c.key); c.key != "" && c.id != want {
+		return fmt.Errorf("the task is %s, want %s", c.id, want)
+	}
+	return nil
+}
+
+// repeated repeats a request with its key until it is accepted: it is told to
+// wait only while the request that was killed may still be dispatching.
+func (s *Service) repeated(ctx context.Context, c *cell) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	for {
+		a, err := s.Client.enqueue(ctx, s.Targets[c.target], c)
+		switch {
+		case err != nil:
+			return err
+		case a.status == http.StatusAccepted:
+			return s.took(c, a)
+		case a.status != http.StatusConflict || a.retryAfter <= 0 || a.retryAfter > s.MaxInFlight:
+			return fmt.Errorf("repeated: %d, Retry-After %v: %s", a.status, a.retryAfter, a.body)
+		}
+		again := time.NewTimer(a.retryAfter)
+		select {
+		case <-again.C:
+		case <-ctx.Done():
+			again.Stop()
+			return fmt.Errorf("still in flight: %s", a.body)
+		}
+	}
+}
+
+// runs waits until the task has finished.
+func (s *Service) runs(ctx context.Context, c *cell) error {
+	for deadline := time.Now().Add(patience); ; {
+		a, err := s.Client.send(ctx, "GET", "/v1/tasks/"+c.id+"?wait=10", "", "")
+		if err != nil || a.status != http.StatusOK {
+			return fmt.Errorf("get: %d %s, %v", a.status, a.body, err)
+		}
+		var doc task.Document
+		if err := json.Unmarshal(a.body, &doc); err != nil || doc.IsFinished {
+			return err
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("lost: it is still %s after %d attempts", doc.State, doc.Attempts)
+		}
+	}
+}
+
+func (c Client) list(ctx context.Context) (docs []task.Document, err error) {
+	for cursor := ""; ; {
+		a, err := c.send(ctx, "GET", "/v1/tasks?limit=100"+cursor, "", "")
+		if err != nil || a.status != http.StatusOK {
+			return nil, fmt.Errorf("list: %d %s, %v", a.status, a.body, err)
+		}
+		var page struct {
+			Items      []task.Document `json:"items"`
+			NextCursor *string         `json:"next_cursor"`
+		}
+		if err := json.Unmarshal(a.body, &page); err != nil {
+			return nil, err
+		}
+		docs = append(docs, page.Items...)
+		if page.NextCursor == nil {
+			return docs, nil
+		}
+		cursor = "&cursor=" + *page.NextCursor
+	}
+}

@@ -1,0 +1,209 @@
+// Package faults puts one call of an adapter through every fault of the network and of the service
+// behind it. Each must be answered in bounded time and as it should be, be over once the fault is gone,
+// and leave nothing behind.
+package faults
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"runtime/pprof"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/taskgate/taskgate/core/task"
+	"github.com/taskgate/taskgate/tests/emulators/faultproxy"
+)
+
+// Want is what a call may answer during a fault.
+type Want int
+
+// Refused is an Unavailable; Served is no error; Either is one of them.
+const (
+	Refused Want = iota
+	Served
+	Either
+)
+
+// Fault is one fault, that lasts from Begin to End.
+type Fault struct {
+	Name   string
+	Want   Want
+	Silent bool // the peer does not answer: only the call's own deadline ends it
+	Wait   bool // the answer says when to come back
+	Begin  func()
+	End    func(testing.TB)
+}
+
+// Names are the faults that no table may be without.
+var Names = []string{
+	"latency", "reset before", "reset after", "half-open", "truncated", "throttled", "server error", "expired", "blackhole",
+}
+
+// Subject is one call of an adapter.
+type Subject struct {
+	// Call makes the call. It must not share its connections with anything else.
+	Call   func(context.Context) error
+	Faults []Fault
+	TCP    *faultproxy.TCP // all connections go through it
+	Says   string          // how what the client is told begins; it never has the SDK's words
+	Long   bool            // left out of -short runs, for another call that goes the same way
+
+	// Patience is how long a call waits for a peer that answers, 0 = 4 s, and Silence for one that does
+	// not, 0 = 400 ms.
+	Patience, Silence time.Duration
+	// Bound is how long a call may take whose request has no end; 0 = not tried.
+	Bound time.Duration
+	// Close, if there is one, ends all that the adapter keeps open.
+	Close func()
+}
+
+// The time that a call gets, from a peer that answers and from one that does not, and what a busy
+// machine may add before an answer counts as late or a fault as not over.
+const (
+	patience = 4 * time.Second
+	silence  = 400 * time.Millisecond
+	slack    = 3 * time.Second
+	recovery = 8 * time.Second // a connection that is silent still may cost one more attempt
+	leakTime = 15 * time.Second
+)
+
+// Run tests the subject, a subtest for each fault.
+func Run(t *testing.T, s Subject) {
+	t.Helper()
+	if s.Long && testing.Short() {
+		t.Skip("another call goes the same way")
+	}
+	given := map[string]bool{}
+	for _, f := range s.Faults {
+		given[f.Name] = true
+	}
+	for _, name := range Names {
+		if !given[name] {
+			t.Errorf("there is no fault %q", name)
+		}
+	}
+	s.recovers(t)
+	open := max(1, s.TCP.Open())
+	for _, f := range s.Faults {
+		t.Run(f.Name, func(t *testing.T) { s.through(t, f) })
+		if f.Name == "blackhole" && s.Bound > 0 && !testing.Short() {
+			t.Run("blackhole without a deadline", func(t *testing.T) { s.alone(t, f) })
+		}
+	}
+	for range 5 { // the faults of connections have ended what was kept of earlier ones
+		s.recovers(t)
+	}
+	s.leavesNothing(t, open)
+}
+
+// through makes a call during the fault, and then until it is served again.
+func (s Subject) through(t *testing.T, f Fault) {
+	f.Begin()
+	limit := cmp.Or(s.Patience, patience)
+	if f.Silent {
+		limit = cmp.Or(s.Silence, silence)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
+	defer cancel()
+	s.expect(t, ctx, f, limit)
+	f.End(t)
+	s.recovers(t)
+}
+
+// alone makes a call that only the adapter's own bound ends.
+func (s Subject) alone(t *testing.T, f Fault) {
+	f.Begin()
+	s.expect(t, t.Context(), f, s.Bound)
+	f.End(t)
+	s.recovers(t)
+}
+
+func (s Subject) expect(t *testing.T, ctx context.Context, f Fault, limit time.Duration) {
+	t.Helper()
+	answer := make(chan error, 1)
+	go func() { answer <- s.call(ctx, t.Name()) }()
+	var err error
+	select {
+	case err = <-answer:
+	case <-time.After(limit + slack):
+		t.Errorf("there is no answer after %v", limit+slack)
+		return
+	}
+	var e *task.Error
+	switch {
+	case err == nil && f.Want == Refused:
+		t.Error("it was served")
+	case err == nil:
+	case f.Want == Served || !errors.As(err, &e) || e.Kind != task.Unavailable:
+		t.Errorf("%v, want %v", err, map[Want]string{Refused: string(task.Unavailable), Served: "no error", Either: "none, or " + string(task.Unavailable)}[f.Want])
+	case !strings.HasPrefix(e.Msg, s.Says) || len(e.Msg) > 90:
+		t.Errorf("the client is told %q", e.Msg)
+	case f.Wait && e.RetryAfter == 0:
+		t.Error("no RetryAfter")
+	}
+}
+
+// recovers calls until it is served.
+func (s Subject) recovers(t *testing.T) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), recovery)
+	defer cancel()
+	for {
+		err := s.call(ctx, t.Name())
+		if err == nil {
+			return
+		}
+		if ctx.Err() != nil {
+			t.Fatalf("not recovered after %v: %v", recovery, err)
+		}
+	}
+}
+
+// label marks the goroutines of the calls, and all that those start.
+const label = "faults"
+
+func (s Subject) call(ctx context.Context, name string) (err error) {
+	pprof.Do(ctx, pprof.Labels(label, name), func(ctx context.Context) { err = s.Call(ctx) })
+	return err
+}
+
+// leavesNothing waits until there are no more connections than open, and one that may be new, and no
+// goroutine of a call but those that serve such a connection.
+func (s Subject) leavesNothing(t *testing.T, open int) {
+	t.Helper()
+	if s.Close != nil {
+		s.Close()
+		open = -1
+	}
+	var left string
+	for end := time.Now().Add(leakTime); time.Now().Before(end); <-time.After(20 * time.Millisecond) {
+		left = goroutines(t.Name())
+		if n := s.TCP.Open(); n > open+1 {
+			left += fmt.Sprintf("%d connections, want %d", n, open)
+		}
+		if left == "" {
+			return
+		}
+	}
+	t.Errorf("left behind:\n%s", left)
+}
+
+// goroutines are the stacks of those that calls of this test, or of a subtest, have started.
+func goroutines(name string) (stacks string) {
+	var all bytes.Buffer
+	_ = pprof.Lookup("goroutine").WriteTo(&all, 1)
+	for stack := range strings.SplitSeq(all.String(), "\n\n") {
+		_, labels, _ := strings.Cut(stack, fmt.Sprintf("%q:", label))
+		labels = strings.TrimPrefix(labels, `"`)
+		if strings.HasPrefix(labels, name+`"`) || strings.HasPrefix(labels, name+"/") {
+			if !strings.Contains(stack, "net/http.(*persistConn)") {
+				stacks += stack + "\n\n"
+			}
+		}
+	}
+	return stacks
+}
