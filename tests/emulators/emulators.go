@@ -58,8 +58,12 @@ func ServiceBus(t testing.TB, config ServiceBusConfig) *Endpoint {
 func start(t testing.TB, script, module string, config any) *Endpoint {
 	t.Helper()
 	e := &Endpoint{t: t, script: script, config: config, addr: "127.0.0.1:0"}
-	var missing string
-	if e.dir, missing = installation(module); missing != "" {
+	dir, err := folder()
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.dir = dir
+	if missing := missing(dir, module); missing != "" {
 		const how = "the emulator %s is missing (%s): install the emulators with `make emulators`"
 		if os.Getenv("CI") == "true" {
 			t.Fatalf(how, script, missing)
@@ -71,29 +75,30 @@ func start(t testing.TB, script, module string, config any) *Endpoint {
 	return e
 }
 
-// installation finds the directory of the emulators above the test's working directory, and says
-// what is missing from it.
-func installation(module string) (dir, missing string) {
-	if _, err := exec.LookPath("node"); err != nil {
-		return "", "no node in PATH"
-	}
+// folder finds tests/emulators above the test's working directory.
+func folder() (string, error) {
 	at, err := os.Getwd()
 	if err != nil {
-		return "", err.Error()
+		return "", err
 	}
-	for ; ; at = filepath.Dir(at) {
-		dir = filepath.Join(at, "emulators")
+	for ; at != filepath.Dir(at); at = filepath.Dir(at) {
+		dir := filepath.Join(at, "tests", "emulators")
 		if _, err := os.Stat(filepath.Join(dir, "serve.mjs")); err == nil {
-			break
+			return dir, nil
 		}
-		if at == filepath.Dir(at) {
-			return "", "no emulators directory above the test"
-		}
+	}
+	return "", errors.New("there is no folder tests/emulators above the test")
+}
+
+// missing says what the emulator made of that npm module lacks on this machine; "" = nothing.
+func missing(dir, module string) string {
+	if _, err := exec.LookPath("node"); err != nil {
+		return "no node in PATH"
 	}
 	if _, err := os.Stat(filepath.Join(dir, "node_modules", filepath.FromSlash(module))); err != nil {
-		return "", "no node_modules/" + module
+		return "no node_modules/" + module
 	}
-	return dir, ""
+	return ""
 }
 
 // Addr is the host and port, 127.0.0.1:port. It stays the same across Restart.
