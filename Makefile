@@ -5,7 +5,8 @@ TOOL    := $(GO) tool -modfile=tools/tools.mod
 BUILD   ?= build
 # Tests wait for emulators more than they compute: more packages at once than processors.
 TESTING := -p 4 -timeout 10m
-RELEASE := -trimpath -ldflags '-s -w'
+# -buildvcs: the version is stamped from the Git tag or commit, even where GOFLAGS turns that off.
+RELEASE := -trimpath -buildvcs=auto -ldflags '-s -w'
 LAMBDA   = CGO_ENABLED=0 GOOS=linux GOARCH=$(ARCH) $(GO) build $(RELEASE) -tags lambda.norpc
 
 .DEFAULT_GOAL := help

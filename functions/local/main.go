@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"runtime/debug"
 	"strconv"
 	"syscall"
@@ -47,8 +48,12 @@ func main() {
 
 // run does what the command line asks: nothing = serve until ctx ends.
 func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) (err error) {
-	if len(args) > 1 || len(args) == 1 && args[0] != "dead-letters" {
-		return errors.New("usage: taskgate [dead-letters]; the settings are environment variables, see README.md")
+	switch {
+	case len(args) == 1 && args[0] == "version":
+		_, err := fmt.Fprintln(stdout, version())
+		return err
+	case len(args) > 1 || len(args) == 1 && args[0] != "dead-letters":
+		return errors.New("usage: taskgate [dead-letters | version]; the settings are environment variables, see docs/configuration.md")
 	}
 	c, err := readConfig(environ)
 	if err != nil {
@@ -96,6 +101,16 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 	}
 	fmt.Fprintf(stdout, banner, listener.Addr(), c.data, c.PublicURL, header, c.PublicURL, header)
 	return serve(ctx, db, server, listener, pusher)
+}
+
+// version returns one line: the version that the go command stamped from the Git
+// tag or commit ("(devel)" outside a Git checkout), the Go release, the platform.
+func version() string {
+	module := "(devel)"
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		module = info.Main.Version
+	}
+	return fmt.Sprintf("taskgate %s (%s, %s/%s)", module, runtime.Version(), runtime.GOOS, runtime.GOARCH)
 }
 
 // banner shows how to try it.
