@@ -19,6 +19,7 @@ import (
 	"github.com/taskgate/taskgate/adapters/azure/storagequeuedispatch"
 	"github.com/taskgate/taskgate/core/task"
 	"github.com/taskgate/taskgate/functions/settings"
+	"github.com/taskgate/taskgate/functions/wiring"
 )
 
 // clouds are the clients, made once, of what the settings name and no other.
@@ -44,25 +45,26 @@ func connect(c config, own map[string]credential.Loader) (*clouds, error) {
 		all.store, all.warm = store, append(all.warm, store.Prewarm)
 	}
 	for _, b := range c.Backends {
-		backend := task.Backend{Queues: b.Queues, DefaultQueue: b.DefaultQueue, Plain: b.Plain}
+		var target string
+		var dispatcher task.Dispatcher
 		switch o := b.Options.(type) {
 		case *settings.ServiceBusOptions:
 			topic := b.Kind == settings.ServiceBusTopicBackend
-			backend.Target = "servicebusqueue"
+			target = "servicebusqueue"
 			if topic {
-				backend.Target = "servicebustopic"
+				target = "servicebustopic"
 			}
 			if d := n.serviceBus(b.Alias, o, topic); d != nil {
-				backend.Dispatcher = d
+				dispatcher = d
 				all.warm = append(all.warm, func(ctx context.Context) error { return d.Prewarm(ctx, entities(b)...) })
 			}
 		case *settings.StorageQueueOptions:
-			backend.Target = "storagequeue"
+			target = "storagequeue"
 			if d := n.storageQueue(b.Alias, o); d != nil {
-				backend.Dispatcher = d
+				dispatcher = d
 			}
 		}
-		all.backends[b.Alias] = backend
+		all.backends[b.Alias] = wiring.Backend(b, target, dispatcher)
 	}
 	if len(n.errs) > 0 {
 		return nil, n.errs

@@ -4,7 +4,6 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
-	"time"
 
 	"github.com/taskgate/taskgate/adapters/local/embedded"
 	"github.com/taskgate/taskgate/adapters/local/push"
@@ -13,44 +12,20 @@ import (
 	"github.com/taskgate/taskgate/core/worker"
 	"github.com/taskgate/taskgate/functions/demo"
 	"github.com/taskgate/taskgate/functions/settings"
+	"github.com/taskgate/taskgate/functions/wiring"
 )
 
 // maxPayloadBytes is what the embedded store holds of args, kwargs and metadata.
 const maxPayloadBytes = 1 << 20
 
-// api wires the service and the handler over it.
+// api wires the service over the embedded database.
 func (c config) api(db *embedded.DB, log *slog.Logger) httpapi.Config {
 	backends := map[string]task.Backend{}
 	for _, b := range c.Backends {
 		options := b.Options.(*settings.LocalOptions) // the only kind that this main serves
-		backends[b.Alias] = task.Backend{
-			Dispatcher:   db.Dispatcher(options.MaxDeliveries),
-			Target:       "local",
-			Queues:       b.Queues,
-			DefaultQueue: b.DefaultQueue,
-			Plain:        b.Plain,
-		}
+		backends[b.Alias] = wiring.Backend(b, "local", db.Dispatcher(options.MaxDeliveries))
 	}
-	auth := httpapi.Auth(httpapi.Open)
-	if c.Auth == settings.AuthKeys {
-		auth = httpapi.Keys(c.APIKeys)
-	}
-	return httpapi.Config{
-		Service: &task.Service{
-			Store:           db,
-			Backends:        backends,
-			Tokens:          task.Tokens{Secrets: c.TokenSecrets},
-			ResultTTL:       c.ResultTTL,
-			MaxWait:         c.MaxWait,
-			MaxPayloadBytes: maxPayloadBytes,
-			Now:             time.Now,
-			NewID:           task.NewID,
-			Log:             log,
-		},
-		Auth:      auth,
-		PublicURL: c.PublicURL,
-		Log:       log,
-	}
+	return wiring.API(c.Service, db, maxPayloadBytes, backends, log)
 }
 
 // pusher wires the queue to the worker: the configured one, or the demo. Either
