@@ -74,7 +74,7 @@ func TestEachLimitOfTheWireIsExact(t *testing.T) {
 	const payload = 300_000
 	a := newAPI(t, func(c *httpapi.Config) { c.Service.MaxPayloadBytes = payload })
 	a.queue.LimitsOf = func(string, time.Duration) task.Limits {
-		return task.Limits{Route: "memory", SupportsDefer: true, SupportsGroup: true, SupportsGetResult: true}
+		return task.Limits{Route: "memory", SupportsDefer: true, GroupMode: task.GroupOrder}
 	}
 	key := func(a *api, ctx context.Context, n int) (answer, string) {
 		return a.send(ctx, "POST", "/v1/tasks", `{"task_name":"t"}`, "Idempotency-Key", `"`+strings.Repeat("k", n)+`"`), ""

@@ -146,15 +146,35 @@ type DispatchResult struct {
 // Limits is what a target can do; nil = unknown or unbounded. The service
 // enforces what the capabilities endpoint shows: this value.
 type Limits struct {
-	Route string `json:"-"` // which way a message goes: dispatch.route
+	Route      string                           `json:"-"` // which way a message goes: dispatch.route
+	CheckGroup func(group string) (rule string) `json:"-"` // the rule that a group breaks, or ""; nil = any will do
 
-	SupportsDefer     bool   `json:"supports_defer"`
-	MaxDelaySeconds   *int64 `json:"max_delay_seconds"`
-	SupportsPriority  bool   `json:"supports_priority"`   // false: no target has priorities
-	SupportsGetResult bool   `json:"supports_get_result"` // true: the store has the results
-	SupportsGroup     bool   `json:"supports_group"`
-	SupportsCancel    bool   `json:"supports_cancel"` // whether Cancel can remove a message
-	FanOut            bool   `json:"fan_out"`
-	MaxMessageBytes   *int64 `json:"max_message_bytes"` // of the JSON, before any encoding
-	MaxDeliveries     *int64 `json:"max_deliveries"`
+	SupportsDefer   bool      `json:"supports_defer"`
+	MaxDelaySeconds *int64    `json:"max_delay_seconds"`
+	GroupMode       GroupMode `json:"group_mode"`
+	SupportsCancel  bool      `json:"supports_cancel"` // whether Cancel can remove a message
+	FanOut          bool      `json:"fan_out"`
+	MaxMessageBytes *int64    `json:"max_message_bytes"` // of the JSON, before any encoding
+	MaxDeliveries   *int64    `json:"max_deliveries"`
+}
+
+// GroupMode says what a target does with a task's group.
+type GroupMode string
+
+// The group modes. The zero value is GroupNone.
+const (
+	GroupNone     GroupMode = "none"     // the target has no groups: a task with one is refused
+	GroupOrder    GroupMode = "order"    // messages of one group are delivered in order
+	GroupFairness GroupMode = "fairness" // a group that sends much does not delay the others
+)
+
+// Supported reports whether a task may have a group.
+func (g GroupMode) Supported() bool { return g == GroupOrder || g == GroupFairness }
+
+// MarshalText implements encoding.TextMarshaler.
+func (g GroupMode) MarshalText() ([]byte, error) {
+	if g == "" {
+		g = GroupNone
+	}
+	return []byte(g), nil
 }

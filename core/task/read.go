@@ -91,19 +91,25 @@ type Capabilities struct {
 	Queues       []string `json:"queues"` // empty = anything
 	DefaultQueue string   `json:"default_queue"`
 	Limits
-	MaxPayloadBytes int `json:"max_payload_bytes"` // of args + kwargs + metadata, as JSON
+	SupportsPriority  bool `json:"supports_priority"`
+	SupportsGetResult bool `json:"supports_get_result"` // true: the store has the results
+	SupportsGroup     bool `json:"supports_group"`
+	MaxPayloadBytes   int  `json:"max_payload_bytes"` // of args + kwargs + metadata, as JSON
 }
 
 // Capabilities returns what each backend can do, at its default queue, by alias.
 func (s *Service) Capabilities(ctx context.Context) map[string]Capabilities {
 	all := make(map[string]Capabilities, len(s.Backends))
 	for alias, b := range s.Backends {
+		limits := b.Dispatcher.Limits(ctx, b.DefaultQueue, 0)
 		all[alias] = Capabilities{
-			Target:          b.Target,
-			Queues:          b.Queues,
-			DefaultQueue:    b.DefaultQueue,
-			Limits:          b.Dispatcher.Limits(ctx, b.DefaultQueue, 0),
-			MaxPayloadBytes: s.MaxPayloadBytes,
+			Target:            b.Target,
+			Queues:            b.Queues,
+			DefaultQueue:      b.DefaultQueue,
+			Limits:            limits,
+			SupportsGetResult: true,
+			SupportsGroup:     limits.GroupMode.Supported(),
+			MaxPayloadBytes:   s.MaxPayloadBytes,
 		}
 	}
 	return all

@@ -37,6 +37,10 @@ type Backend struct {
 	Queues       []string // what queue_name may be; empty = anything
 	DefaultQueue string   // for requests without queue_name
 	Plain        bool     // send django-tasks-cloud's three keys alone
+
+	// CheckQueue returns the naming rule of the target that a queue's name
+	// breaks, or ""; nil = any name will do.
+	CheckQueue func(name string) (rule string)
 }
 
 // Call is what the front door knows of a request beside its body.

@@ -46,6 +46,11 @@ func (s *Service) resolve(p *pending) error {
 	if q := p.req.QueueName; q != "" && len(b.Queues) > 0 && !slices.Contains(b.Queues, q) {
 		return invalid(UnknownQueue, "queue_name", fmt.Sprintf("must be in the backend's QUEUES: %s", strings.Join(b.Queues, ", ")))
 	}
+	if q := p.req.QueueName; q != "" && b.CheckQueue != nil {
+		if rule := b.CheckQueue(q); rule != "" {
+			return invalid(UnknownQueue, "queue_name", rule)
+		}
+	}
 	if p.req.QueueName == "" && b.DefaultQueue == "" {
 		return invalid(UnknownQueue, "queue_name", "is required: the backend has no default queue")
 	}
@@ -83,8 +88,14 @@ func check(req Request, limits Limits, due Time, now time.Time) error {
 			broken(RunAfterUnsupported, member, "this queue delays a message by %d seconds at most", *most)
 		}
 	}
-	if req.Group != "" && !limits.SupportsGroup {
+	switch {
+	case req.Group == "":
+	case !limits.GroupMode.Supported():
 		broken(GroupUnsupported, "group", "this queue has no groups")
+	case limits.CheckGroup != nil:
+		if rule := limits.CheckGroup(req.Group); rule != "" {
+			broken(InvalidTask, "group", "%s", rule)
+		}
 	}
 	if most := limits.MaxDeliveries; most != nil && int64(req.MaxAttempts) > *most {
 		broken(MaxAttemptsTooHigh, "max_attempts", "this queue delivers a message %d times at most", *most)

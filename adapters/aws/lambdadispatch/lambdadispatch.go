@@ -69,10 +69,9 @@ func New(client *lambda.Client, o Options) *Function {
 // is the function's own setting, and not known here.
 func (f *Function) Limits(_ context.Context, _ string, delay time.Duration) task.Limits {
 	l := task.Limits{
-		Route:             Route,
-		SupportsDefer:     f.options.Scheduler != nil,
-		SupportsGetResult: true,
-		MaxMessageBytes:   new(int64(MaxMessageBytes)),
+		Route:           Route,
+		SupportsDefer:   f.options.Scheduler != nil,
+		MaxMessageBytes: new(int64(MaxMessageBytes)),
 	}
 	if f.options.Scheduler != nil && delay > 0 {
 		l.Route, l.SupportsCancel = RouteScheduler, true

@@ -68,12 +68,11 @@ func New(client *sns.Client, o Options) *Topic {
 // Limits implements [task.Dispatcher].
 func (t *Topic) Limits(ctx context.Context, name string, delay time.Duration) task.Limits {
 	l := task.Limits{
-		Route:             Route,
-		SupportsDefer:     t.options.Scheduler != nil,
-		SupportsGetResult: true,
-		SupportsGroup:     message.IsFIFO(name),
-		FanOut:            true,
-		MaxMessageBytes:   new(message.MaxBody(t.size(ctx, name))),
+		Route:           Route,
+		SupportsDefer:   t.options.Scheduler != nil,
+		GroupMode:       message.GroupMode(name),
+		FanOut:          true,
+		MaxMessageBytes: new(message.MaxBody(t.size(ctx, name))),
 	}
 	if t.options.Scheduler != nil && delay > 0 {
 		l.Route, l.SupportsCancel = RouteScheduler, true

@@ -177,7 +177,7 @@ func TestTheRouteAndTheLimitsOfADelay(t *testing.T) {
 		cancel() // nothing is looked up
 		l := New(nil, o).Limits(ended, c.queue, c.delay)
 		if l.Route != c.route || l.SupportsDefer != c.defers || l.SupportsCancel != c.cancels || aws.ToInt64(l.MaxDelaySeconds) != c.maxDelay ||
-			*l.MaxMessageBytes != c.maxMsg || l.SupportsGroup != message.IsFIFO(c.queue) || l.FanOut || l.MaxDeliveries != nil {
+			*l.MaxMessageBytes != c.maxMsg || l.GroupMode != message.GroupMode(c.queue) || l.FanOut || l.MaxDeliveries != nil {
 			t.Errorf("%+v: %+v", c, l)
 		}
 	}

@@ -71,10 +71,9 @@ func New(client *sqs.Client, o Options) *Queue {
 func (q *Queue) Limits(ctx context.Context, name string, delay time.Duration) task.Limits {
 	known, _ := q.queues.Get(ctx, name) // what cannot be learned is unknown; Dispatch reports it
 	l := task.Limits{
-		Route:             Route,
-		SupportsGetResult: true,
-		SupportsGroup:     message.IsFIFO(name),
-		MaxMessageBytes:   new(message.MaxBody(known.maxBytes())),
+		Route:           Route,
+		GroupMode:       message.GroupMode(name),
+		MaxMessageBytes: new(message.MaxBody(known.maxBytes())),
 	}
 	if known.maxDeliveries > 0 {
 		l.MaxDeliveries = new(known.maxDeliveries)

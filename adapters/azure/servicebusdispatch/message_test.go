@@ -88,13 +88,13 @@ func TestLimitsSayWhatIsKnown(t *testing.T) {
 	connect := func() (*azservicebus.Client, error) { return nil, nil }
 	plain, _ := New(connect, Options{})
 	l := plain.Limits(t.Context(), "q", 0)
-	if l.SupportsGroup || l.FanOut || l.MaxDeliveries != nil || l.MaxDelaySeconds != nil || *l.MaxMessageBytes != 248<<10 || !l.SupportsDefer || !l.SupportsCancel {
+	if l.GroupMode.Supported() || l.FanOut || l.MaxDeliveries != nil || l.MaxDelaySeconds != nil || *l.MaxMessageBytes != 248<<10 || !l.SupportsDefer || !l.SupportsCancel {
 		t.Errorf("by default: %+v", l)
 	}
 	*l.MaxMessageBytes = 1 // the caller's own
 	told, _ := New(connect, Options{Topic: true, RequiresSession: true, MaxMessageBytes: 1 << 20, MaxDeliveries: 10})
 	l = told.Limits(t.Context(), "q", 0)
-	if !l.SupportsGroup || !l.FanOut || *l.MaxDeliveries != 10 || *l.MaxMessageBytes != 1016<<10 {
+	if l.GroupMode != task.GroupOrder || !l.FanOut || *l.MaxDeliveries != 10 || *l.MaxMessageBytes != 1016<<10 {
 		t.Errorf("as told: %+v", l)
 	}
 	if l = plain.Limits(t.Context(), "q", 0); *l.MaxMessageBytes != 248<<10 {

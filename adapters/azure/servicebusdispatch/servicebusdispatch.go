@@ -67,13 +67,14 @@ func New(connect func() (*azservicebus.Client, error), o Options) (*Dispatcher, 
 	}
 	d := &Dispatcher{topic: o.Topic, sessions: o.RequiresSession, now: o.Now}
 	d.limits = task.Limits{
-		Route:             Route,
-		SupportsDefer:     true,
-		SupportsGetResult: true,
-		SupportsGroup:     o.RequiresSession,
-		SupportsCancel:    true, // until a message is due
-		FanOut:            o.Topic,
-		MaxMessageBytes:   &o.MaxMessageBytes,
+		Route:           Route,
+		SupportsDefer:   true,
+		SupportsCancel:  true, // until a message is due
+		FanOut:          o.Topic,
+		MaxMessageBytes: &o.MaxMessageBytes,
+	}
+	if o.RequiresSession {
+		d.limits.GroupMode = task.GroupOrder
 	}
 	if o.MaxDeliveries > 0 {
 		d.limits.MaxDeliveries = &o.MaxDeliveries

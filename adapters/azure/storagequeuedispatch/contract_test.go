@@ -233,7 +233,7 @@ func TestOnlyADelayedMessageNeedsAThirdWrite(t *testing.T) {
 func TestEightDaysAreRefusedByTheLimits(t *testing.T) {
 	d := storagequeuedispatch.New(nil, storagequeuedispatch.Options{MaxDeliveries: 5})
 	l := d.Limits(t.Context(), queue, 8*24*time.Hour)
-	if *l.MaxDelaySeconds != 7*24*60*60 || !l.SupportsDefer || *l.MaxMessageBytes != 49152 || *l.MaxDeliveries != 5 || l.SupportsGroup || l.FanOut {
+	if *l.MaxDelaySeconds != 7*24*60*60 || !l.SupportsDefer || *l.MaxMessageBytes != 49152 || *l.MaxDeliveries != 5 || l.GroupMode.Supported() || l.FanOut {
 		t.Errorf("limits %+v", l)
 	}
 }

@@ -70,12 +70,11 @@ func New(client *azqueue.ServiceClient, o Options) *Dispatcher {
 // Limits implements [task.Dispatcher].
 func (d *Dispatcher) Limits(context.Context, string, time.Duration) task.Limits {
 	l := task.Limits{
-		Route:             Route,
-		SupportsDefer:     true,
-		MaxDelaySeconds:   new(int64(MaxDelay / time.Second)),
-		SupportsGetResult: true,
-		SupportsCancel:    true, // until a message is due
-		MaxMessageBytes:   new(int64(MaxMessageBytes)),
+		Route:           Route,
+		SupportsDefer:   true,
+		MaxDelaySeconds: new(int64(MaxDelay / time.Second)),
+		SupportsCancel:  true, // until a message is due
+		MaxMessageBytes: new(int64(MaxMessageBytes)),
 	}
 	if d.maxDeliveries > 0 {
 		l.MaxDeliveries = new(d.maxDeliveries)

@@ -42,12 +42,11 @@ func (d *DB) Dispatcher(maxDeliveries int) *Dispatcher {
 func (q *Dispatcher) Limits(context.Context, string, time.Duration) task.Limits {
 	maxMessage, maxDeliveries := int64(MaxMessageBytes), q.maxDeliveries
 	return task.Limits{
-		Route:             Route,
-		SupportsDefer:     true,
-		SupportsGetResult: true,
-		SupportsCancel:    true,
-		MaxMessageBytes:   &maxMessage,
-		MaxDeliveries:     &maxDeliveries,
+		Route:           Route,
+		SupportsDefer:   true,
+		SupportsCancel:  true,
+		MaxMessageBytes: &maxMessage,
+		MaxDeliveries:   &maxDeliveries,
 	}
 }
 

@@ -97,7 +97,7 @@ func (nothing) Get(_ context.Context, id string) (*task.Record, error) {
 }
 
 func (nothing) Limits(context.Context, string, time.Duration) task.Limits {
-	return task.Limits{Route: "local", SupportsDefer: true, SupportsGetResult: true, SupportsCancel: true}
+	return task.Limits{Route: "local", SupportsDefer: true, SupportsCancel: true}
 }
 
 func (nothing) Dispatch(context.Context, task.Outgoing) (task.Receipt, error) {

@@ -136,7 +136,7 @@ func atomicRefusedMessage(ctx context.Context, s Subject) error {
 	if limits.MaxMessageBytes != nil {
 		bad = append(bad, sized(s.message(ctx, 0), int(*limits.MaxMessageBytes)+1))
 	}
-	if !limits.SupportsGroup {
+	if !limits.GroupMode.Supported() {
 		m := s.message(ctx, 0)
 		m.Group = "group"
 		bad = append(bad, m)

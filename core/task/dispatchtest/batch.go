@@ -73,7 +73,7 @@ func batchAnswersInOrder(ctx context.Context, s Subject) error {
 	spoil := func(m task.Outgoing) task.Outgoing { return sized(m, int(*limits.MaxMessageBytes)+1) }
 	switch {
 	case limits.MaxMessageBytes != nil:
-	case !limits.SupportsGroup:
+	case !limits.GroupMode.Supported():
 		spoil = func(m task.Outgoing) task.Outgoing { m.Group = "group"; return m }
 	default:
 		return inapplicable("the target refuses nothing")

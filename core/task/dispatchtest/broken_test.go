@@ -23,7 +23,10 @@ const (
 func bounded(groups bool) task.Limits {
 	bytes, seconds := int64(maxBytes), int64(maxDelay)
 	l := tasktest.Unlimited("", 0)
-	l.MaxMessageBytes, l.MaxDelaySeconds, l.SupportsGroup = &bytes, &seconds, groups
+	l.MaxMessageBytes, l.MaxDelaySeconds = &bytes, &seconds
+	if !groups {
+		l.GroupMode = task.GroupNone
+	}
 	return l
 }
 

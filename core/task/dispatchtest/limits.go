@@ -29,10 +29,6 @@ func limitsNameRoute(ctx context.Context, s Subject) error {
 			return errors.New("no route once the request has ended")
 		}
 	}
-	if l := s.Dispatcher.Limits(ctx, s.Queue, 0); l.SupportsPriority || !l.SupportsGetResult {
-		return fmt.Errorf("supports_priority is %t and supports_get_result %t: no target has priorities, and the store has the results",
-			l.SupportsPriority, l.SupportsGetResult)
-	}
 	return nil
 }
 
@@ -99,7 +95,7 @@ func keepsGroupLimit(ctx context.Context, s Subject) error {
 		m.Body = body(m.ID, fmt.Sprintf(`"args":[%d],"kwargs":{}`, i))
 		ms = append(ms, m)
 	}
-	if !s.Dispatcher.Limits(ctx, s.Queue, 0).SupportsGroup {
+	if !s.Dispatcher.Limits(ctx, s.Queue, 0).GroupMode.Supported() {
 		_, err := s.Dispatcher.Dispatch(ctx, ms[0])
 		if err := refused("a message with a group", err); err != nil {
 			return err

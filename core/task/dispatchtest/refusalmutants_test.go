@@ -29,13 +29,6 @@ func TestMutantsOfLimitsAreCaught(t *testing.T) {
 				return b.real.Limits(ctx, queue, delay)
 			}
 		}, []string{limitsNameRoute}},
-		{"limits promise priorities", func(b *broken) {
-			b.limits = func(ctx context.Context, queue string, delay time.Duration) task.Limits {
-				l := b.real.Limits(ctx, queue, delay)
-				l.SupportsPriority = true
-				return l
-			}
-		}, []string{limitsNameRoute}},
 		{"limits promise a byte too many", func(b *broken) {
 			b.limits = func(ctx context.Context, queue string, delay time.Duration) task.Limits {
 				l := b.real.Limits(ctx, queue, delay)
@@ -84,7 +77,7 @@ func TestMutantsOfLimitsAreCaught(t *testing.T) {
 	catch(t, bounded(false), []mutant{
 		{"a group that is not supported is dropped", sending(func(m *task.Outgoing) { m.Group = "" }), []string{keepsGroupLimit}},
 	})
-	immediate := task.Limits{Route: "memory", SupportsGetResult: true}
+	immediate := task.Limits{Route: "memory"}
 	catch(t, immediate, []mutant{
 		{"a delay that is not supported is ignored", sending(func(m *task.Outgoing) { m.Due = task.Time{} }), []string{keepsDelayLimit}},
 	})

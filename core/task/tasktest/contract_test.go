@@ -64,7 +64,7 @@ func TestTheQueueInMemoryKeepsTheContract(t *testing.T) {
 	bytes, seconds := int64(256<<10), int64(900)
 	bounded := tasktest.Unlimited("", 0)
 	bounded.MaxMessageBytes, bounded.MaxDelaySeconds = &bytes, &seconds
-	immediate := task.Limits{Route: "memory", SupportsGetResult: true}
+	immediate := task.Limits{Route: "memory"}
 	for name, open := range map[string]func(t *testing.T) dispatchtest.Subject{
 		"bounded":     func(*testing.T) dispatchtest.Subject { return queueSubject(bounded, false) },
 		"cancel refs": func(*testing.T) dispatchtest.Subject { return queueSubject(bounded, true) },

@@ -44,7 +44,7 @@ var _ task.BatchDispatcher = (*Queue)(nil)
 
 // Unlimited is what a Queue answers as its limits when it was told nothing.
 func Unlimited(string, time.Duration) task.Limits {
-	return task.Limits{Route: "memory", SupportsDefer: true, SupportsGetResult: true, SupportsGroup: true, SupportsCancel: true}
+	return task.Limits{Route: "memory", SupportsDefer: true, GroupMode: task.GroupOrder, SupportsCancel: true}
 }
 
 // Limits implements [task.Dispatcher].
@@ -135,7 +135,7 @@ func (q *Queue) refusal(m task.Outgoing) error {
 	switch {
 	case limits.MaxMessageBytes != nil && int64(len(m.Body)) > *limits.MaxMessageBytes:
 		return task.Errorf(task.MessageTooLarge, "the message has %d bytes, and the queue takes %d", len(m.Body), *limits.MaxMessageBytes)
-	case m.Group != "" && !limits.SupportsGroup:
+	case m.Group != "" && !limits.GroupMode.Supported():
 		return task.Errorf(task.MessageRejected, "the queue has no groups")
 	case delay > 0 && !limits.SupportsDefer:
 		return task.Errorf(task.MessageRejected, "the queue cannot delay a message")

@@ -22,6 +22,14 @@ func MaxBody(most int64) int64 { return most - min(AttributeRoom, most/4) }
 // IsFIFO reports whether a queue or a topic is one, which its name says.
 func IsFIFO(name string) bool { return strings.HasSuffix(name, ".fifo") }
 
+// GroupMode says what a queue or a topic does with a group.
+func GroupMode(name string) task.GroupMode {
+	if IsFIFO(name) {
+		return task.GroupOrder
+	}
+	return task.GroupNone
+}
+
 // AttributeType is the type of every attribute.
 const AttributeType = "String"
 
