@@ -74,7 +74,7 @@ func (s *Store) Create(ctx context.Context, r *task.Record) (existing *task.Reco
 	defer cancel()
 	lost := false
 	for range 2 { // what is there may go, by its time to live, before it is read
-		answer, err := call(ctx, &s.connection, func(ctx context.Context, c *azcosmos.ContainerClient) (azcosmos.ItemResponse, error) {
+		answer, err := call(ctx, &s.connection, write, func(ctx context.Context, c *azcosmos.ContainerClient) (azcosmos.ItemResponse, error) {
 			return c.CreateItem(ctx, s.partition(r.ID), data, nil)
 		})
 		if err == nil {
@@ -110,10 +110,10 @@ func same(there, r *task.Record) bool {
 
 // Get implements [task.Store]. 1 RU for a KB, doubled by Strong consistency.
 func (s *Store) Get(ctx context.Context, id string) (*task.Record, error) {
-	answer, err := call(ctx, &s.connection, func(ctx context.Context, c *azcosmos.ContainerClient) (azcosmos.ItemResponse, error) {
+	answer, err := call(ctx, &s.connection, read, func(ctx context.Context, c *azcosmos.ContainerClient) (azcosmos.ItemResponse, error) {
 		return c.ReadItem(ctx, s.partition(id), id, nil)
 	})
-	if status(err) == http.StatusNotFound {
+	if missing(err) {
 		return nil, &task.Error{Kind: task.NotStored, Msg: "there is no record of this task", Err: err}
 	}
 	if err != nil {
@@ -137,10 +137,10 @@ func (s *Store) Replace(ctx context.Context, r *task.Record) error {
 		return err
 	}
 	ifMatch := azcore.ETag(r.Revision)
-	answer, err := call(ctx, &s.connection, func(ctx context.Context, c *azcosmos.ContainerClient) (azcosmos.ItemResponse, error) {
+	answer, err := call(ctx, &s.connection, write, func(ctx context.Context, c *azcosmos.ContainerClient) (azcosmos.ItemResponse, error) {
 		return c.ReplaceItem(ctx, s.partition(r.ID), r.ID, data, &azcosmos.ItemOptions{IfMatchEtag: &ifMatch})
 	})
-	if gone := status(err) == http.StatusNotFound; gone || status(err) == http.StatusPreconditionFailed {
+	if missing(err) || status(err) == http.StatusPreconditionFailed {
 		return &task.Error{Kind: task.Conflict, Msg: "the record has been changed or deleted", Err: err}
 	}
 	if err != nil {
@@ -153,7 +153,7 @@ func (s *Store) Replace(ctx context.Context, r *task.Record) error {
 // Prewarm opens the connection, and checks that the container is the one that
 // [Container] describes. An error says what is wrong.
 func (s *Store) Prewarm(ctx context.Context) error {
-	answer, err := call(ctx, &s.connection, func(ctx context.Context, c *azcosmos.ContainerClient) (azcosmos.ContainerResponse, error) {
+	answer, err := call(ctx, &s.connection, read, func(ctx context.Context, c *azcosmos.ContainerClient) (azcosmos.ContainerResponse, error) {
 		return c.Read(ctx, nil)
 	})
 	if status(err) == http.StatusNotFound {

@@ -25,7 +25,7 @@ func translate(err error, op, id string) error {
 	switch code := status(err); code {
 	case 0:
 		e.Msg = "the store cannot be reached"
-		if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		if timedOut(err) {
 			e.Msg = "the store did not answer in time"
 		}
 	case http.StatusRequestEntityTooLarge:
@@ -34,6 +34,8 @@ func translate(err error, op, id string) error {
 		e.Msg, e.RetryAfter = "the store is busy", retryAfter(err)
 	case http.StatusRequestTimeout, http.StatusServiceUnavailable, statusRetryWith:
 		e.Msg, e.RetryAfter = "the store cannot serve the request now", retryAfter(err)
+	case http.StatusNotFound:
+		e.Msg = "the store cannot find its container, or has not caught up"
 	case http.StatusUnauthorized, http.StatusForbidden:
 		e.Msg = "the store does not let this service in"
 	default:
@@ -49,6 +51,41 @@ func status(err error) int {
 		return answer.StatusCode
 	}
 	return 0
+}
+
+// subStatusHeader refines a status.
+const subStatusHeader = "X-Ms-Substatus"
+
+// missing reports whether the service has said that the item is not there. It
+// answers 404 to other questions too, with a sub-status: 1002 when a replica has
+// not caught up, 1003 when the container or the database is missing. Then nothing
+// is known of the item.
+// https://learn.microsoft.com/rest/api/cosmos-db/http-status-codes-for-cosmosdb
+func missing(err error) bool {
+	var answer *azcore.ResponseError
+	if !errors.As(err, &answer) || answer.StatusCode != http.StatusNotFound {
+		return false
+	}
+	if answer.RawResponse == nil {
+		return true
+	}
+	sub := answer.RawResponse.Header.Get(subStatusHeader)
+	return sub == "" || sub == "0"
+}
+
+// ofItem reports whether the service has said something about the item, and so
+// has answered.
+func ofItem(err error) bool {
+	switch status(err) {
+	case http.StatusNotFound, http.StatusConflict, http.StatusPreconditionFailed, http.StatusRequestEntityTooLarge:
+		return true
+	}
+	return false
+}
+
+// timedOut reports whether the caller's time, or the call's own, has run out.
+func timedOut(err error) bool {
+	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
 }
 
 // broken reports whether a request's connection, once made, has ended without an

@@ -3,7 +3,9 @@ package cosmosstore_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -193,6 +195,107 @@ func TestAnAccountThatIsDownAtStartIsNotDownForMinutes(t *testing.T) {
 	}
 }
 
+// regions is an account of two regions over one emulator. Its description names
+// the first as the one that writes, until it moves.
+type regions struct {
+	url           string
+	first, second *faultproxy.TCP
+	moved         atomic.Bool
+}
+
+func newRegions(t *testing.T, emulator *emulators.Endpoint) *regions {
+	t.Helper()
+	r := &regions{first: faultproxy.NewTCP(t, emulator.Addr()), second: faultproxy.NewTCP(t, emulator.Addr())}
+	account := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		region := func(name string, p *faultproxy.TCP) string {
+			return fmt.Sprintf(`{"name":%q,"databaseAccountEndpoint":"http://%s/"}`, name, p.Addr())
+		}
+		first, second := region("East US", r.first), region("West US", r.second)
+		if r.moved.Load() {
+			first, second = second, first
+		}
+		w.Header().Set("Content-Type", "application/json")
+		fmt.Fprintf(w, `{"id":"account","writableLocations":[%s],"readableLocations":[%s,%s],"enableMultipleWriteLocations":false}`, first, first, second)
+	}))
+	t.Cleanup(account.Close)
+	r.url = account.URL
+	return r
+}
+
+// TestASilentWriteRegionIsLeftWithinSeconds: the account's description names the
+// region that writes now, and the SDK would read it again after five minutes.
+func TestASilentWriteRegionIsLeftWithinSeconds(t *testing.T) {
+	t.Parallel()
+	e := emulators.Cosmos(t)
+	create(t, e.URL())
+	account := newRegions(t, e)
+	s := open(t, account.url)
+	check(t, create1(s, record())(t.Context()))
+	if account.first.Accepted() == 0 || account.second.Accepted() > 0 {
+		t.Fatal("the write went to the wrong region")
+	}
+
+	account.first.Deafen()
+	account.first.Silence()
+	account.moved.Store(true)
+	start, failed := time.Now(), 0
+	for create1(s, record())(t.Context()) != nil {
+		if failed++; time.Since(start) > 20*time.Second {
+			t.Fatalf("no recovery after %v and %d refused creates", time.Since(start), failed)
+		}
+	}
+	t.Logf("recovered after %v and %d refused creates", time.Since(start).Round(time.Millisecond), failed)
+	if failed > 1 {
+		t.Errorf("%d creates were refused, want at most 1", failed)
+	}
+}
+
+// TestReadsThatAreAnsweredDoNotHideThatWritesAreNot: the two may go to different
+// regions.
+func TestReadsThatAreAnsweredDoNotHideThatWritesAreNot(t *testing.T) {
+	p, s := behindProxy(t)
+	r := record()
+	check(t, create1(s, r)(t.Context()))
+	descriptions := faultproxy.Match(func(r *faultproxy.Request) bool { return r.Method == "GET" && r.Path == "/" })
+	before := p.Count(descriptions)
+	p.Always(writes, faultproxy.SilentBefore)
+	for range 2 {
+		ctx, cancel := context.WithTimeout(t.Context(), 1100*time.Millisecond)
+		unavailable(t, "silent", func(context.Context) error { return create1(s, record())(ctx) })
+		cancel()
+		check(t, get(s, r.ID)(t.Context()))
+	}
+	if n := p.Count(descriptions); n != before+1 {
+		t.Errorf("the account was described %d times more, want once", n-before)
+	}
+}
+
+// TestAnAnswerOfAMissingContainerIsNotOneOfAMissingTask: nor is one of a replica
+// that has not caught up. Both come as 404 with a sub-status.
+func TestAnAnswerOfAMissingContainerIsNotOneOfAMissingTask(t *testing.T) {
+	p, s := behindProxy(t)
+	r := record()
+	check(t, create1(s, r)(t.Context()))
+	for _, subStatus := range []string{"1003", "1002", "1008"} {
+		p.Always(faultproxy.Route("", "/docs"), faultproxy.Status(404, `{"code":"NotFound"}`, "X-Ms-Substatus", subStatus))
+		unavailable(t, subStatus+" Get", get(s, r.ID))
+		unavailable(t, subStatus+" Create", create1(s, record()))
+		unavailable(t, subStatus+" Replace", func(ctx context.Context) error { return s.Replace(ctx, r) })
+		unavailable(t, subStatus+" List", func(ctx context.Context) error {
+			_, err := s.List(ctx, task.Query{Limit: 1})
+			return err
+		})
+		p.Restore()
+	}
+	p.Always(faultproxy.Route("", "/docs"), faultproxy.Status(404, `{"code":"NotFound"}`, "X-Ms-Substatus", "0"))
+	if err := get(s, r.ID)(t.Context()); task.KindOf(err) != task.NotStored {
+		t.Errorf("0: %v, want %s", err, task.NotStored)
+	}
+	if err := s.Replace(t.Context(), r); task.KindOf(err) != task.Conflict {
+		t.Errorf("0: %v, want %s", err, task.Conflict)
+	}
+}
+
 func TestADeadEndpointIsBoundedAndRecoversWithinASecond(t *testing.T) {
 	t.Parallel()
 	e := emulators.Cosmos(t)
@@ -208,6 +311,37 @@ func TestADeadEndpointIsBoundedAndRecoversWithinASecond(t *testing.T) {
 	e.Restart()
 	create(t, e.URL()) // the emulator has forgotten it
 	recovers(t, create1(s, record()))
+}
+
+// TestStaleConnectionsCostNoRequest: a burst leaves many idle connections, and
+// all of them die unseen. Each write that follows succeeds.
+func TestStaleConnectionsCostNoRequest(t *testing.T) {
+	t.Parallel()
+	e := emulators.Cosmos(t)
+	create(t, e.URL())
+	p := faultproxy.NewTCP(t, e.Addr())
+	s := open(t, "http://"+p.Addr())
+	var burst sync.WaitGroup
+	for range 60 {
+		burst.Go(func() {
+			if _, err := s.Create(t.Context(), record()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	burst.Wait()
+	stale := p.Open()
+	p.Stale()
+	refused := 0
+	for range 40 {
+		if _, err := s.Create(t.Context(), record()); err != nil {
+			refused++
+		}
+	}
+	t.Logf("%d stale connections, %d of 40 creates refused", stale, refused)
+	if stale < 10 || refused > 0 {
+		t.Errorf("%d stale connections, %d of 40 creates refused, want at least 10 and none", stale, refused)
+	}
 }
 
 func TestADroppedIdleConnectionIsReplaced(t *testing.T) {

@@ -50,7 +50,7 @@ func (s *Store) listShard(ctx context.Context, shard string, q task.Query) (part
 		EnableCrossPartitionQuery: new(false),
 	}
 	for {
-		answer, err := call(ctx, &s.connection, func(ctx context.Context, c *azcosmos.ContainerClient) (azcosmos.QueryItemsResponse, error) {
+		answer, err := call(ctx, &s.connection, read, func(ctx context.Context, c *azcosmos.ContainerClient) (azcosmos.QueryItemsResponse, error) {
 			return c.NewQueryItemsPager(text, azcosmos.NewPartitionKeyString(shard), &options).NextPage(ctx)
 		})
 		if err != nil {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -187,6 +188,37 @@ func TestADroppedIdleConnectionIsReplaced(t *testing.T) {
 	recovers(t, d)
 	p.Reset()
 	recovers(t, d)
+}
+
+// TestStaleConnectionsCostNoMessage: a burst leaves many idle connections, and
+// all of them die unseen. Each message that follows is accepted.
+func TestStaleConnectionsCostNoMessage(t *testing.T) {
+	t.Parallel()
+	e := emulators.StorageQueue(t)
+	worker(t, e.Addr())
+	p := faultproxy.NewTCP(t, e.Addr())
+	d := open(t, p.Addr())
+	var burst sync.WaitGroup
+	for range 60 {
+		burst.Go(func() {
+			if _, err := d.Dispatch(t.Context(), outgoing(0)); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	burst.Wait()
+	stale := p.Open()
+	p.Stale()
+	refused := 0
+	for range 40 {
+		if _, err := d.Dispatch(t.Context(), outgoing(0)); err != nil {
+			refused++
+		}
+	}
+	t.Logf("%d stale connections, %d of 40 messages refused", stale, refused)
+	if stale < 10 || refused > 0 {
+		t.Errorf("%d stale connections, %d of 40 messages refused, want at least 10 and none", stale, refused)
+	}
 }
 
 func TestAMessageOf2SecondsComesThenAndACancelledOneNever(t *testing.T) {

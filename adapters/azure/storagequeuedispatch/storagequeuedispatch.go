@@ -11,6 +11,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azqueue"
 
+	"github.com/taskgate/taskgate/adapters/azure/httpclient"
 	"github.com/taskgate/taskgate/core/task"
 )
 
@@ -40,9 +41,12 @@ const answerTime = 10 * time.Second
 // message whose answer was lost is then sent twice, as it is when the client
 // repeats its request: this service cannot tell.
 func ClientOptions() *azqueue.ClientOptions {
-	return &azqueue.ClientOptions{ClientOptions: azcore.ClientOptions{Retry: policy.RetryOptions{
-		MaxRetries: 1, RetryDelay: 100 * time.Millisecond, MaxRetryDelay: time.Second, TryTimeout: 4 * time.Second,
-	}}}
+	return &azqueue.ClientOptions{ClientOptions: azcore.ClientOptions{
+		Transport: httpclient.New(),
+		Retry: policy.RetryOptions{
+			MaxRetries: 1, RetryDelay: 100 * time.Millisecond, MaxRetryDelay: time.Second, TryTimeout: 4 * time.Second,
+		},
+	}}
 }
 
 // Options are what is known of the queues and their workers beforehand.

@@ -48,6 +48,7 @@ type link struct {
 	client, server net.Conn
 	mu             sync.Mutex
 	silent         bool
+	stale          bool // reset at the client's next bytes
 	mute, deaf     bool // what the client sends, or the server, goes nowhere
 	unanswered     int  // held bytes that the server has, and has not answered
 }
@@ -112,6 +113,16 @@ func (p *TCP) Drop() { p.each(func(l *link) { l.close(func(c net.Conn) { _ = c.C
 
 // Reset resets the connections that are open now.
 func (p *TCP) Reset() { p.each(func(l *link) { l.close(reset) }) }
+
+// Stale resets each connection that is open now at the next bytes of its client, none of which arrive:
+// the peer forgot it while it was idle. New connections work.
+func (p *TCP) Stale() {
+	p.each(func(l *link) {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.stale = true
+	})
+}
 
 // Silence makes the connections that are open now swallow everything both ways, as a firewall does
 // that has forgotten them. New connections work.
@@ -260,8 +271,11 @@ func (l *link) pass(to net.Conn, b []byte, answer bool) error {
 	l.proxy.mu.Lock()
 	at, late := l.proxy.cut, l.proxy.late
 	l.proxy.mu.Unlock()
+	l.mu.Lock()
+	stale := l.stale
+	l.mu.Unlock()
 	switch {
-	case at == atRequests && !answer, at == atAnswers && answer:
+	case at == atRequests && !answer, at == atAnswers && answer, stale && !answer:
 		l.close(reset)
 		return errCut
 	case at == withinAnswers && answer:

@@ -62,6 +62,21 @@ func ping(conn net.Conn) error {
 	return err
 }
 
+func TestAStaleConnectionIsResetAtItsNextBytes(t *testing.T) {
+	p := echo(t)
+	old := connect(t, p)
+	if err := ping(old); err != nil {
+		t.Fatal(err)
+	}
+	p.Stale()
+	if err := ping(connect(t, p)); err != nil {
+		t.Errorf("a new connection: %v", err)
+	}
+	if err := ping(old); !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("got %v, want %v", err, syscall.ECONNRESET)
+	}
+}
+
 func TestDroppedAndResetConnectionsEnd(t *testing.T) {
 	p := echo(t)
 	for want, end := range map[error]func(){io.EOF: p.Drop, syscall.ECONNRESET: p.Reset} {
