@@ -123,12 +123,15 @@ func (a *attempt) run(ctx context.Context, h Handler, t *Task) task.Event {
 	return failed(err)
 }
 
-// call runs the handler to its result's JSON, panics included.
+// call runs the handler and encodes its result as JSON.
 func call(ctx context.Context, h Handler, t *Task) (result jsontext.Value, err error) {
-	defer recovered(&err)
-	v, err := h.Run(ctx, t)
-	if err != nil {
-		return nil, err
-	}
-	return encodeResult(v)
+	err = guard(func() error {
+		v, err := h.Run(ctx, t)
+		if err != nil {
+			return err
+		}
+		result, err = encodeResult(v)
+		return err
+	})
+	return result, err
 }

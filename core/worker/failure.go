@@ -43,40 +43,76 @@ type panicked struct {
 
 func (p *panicked) Error() string { return fmt.Sprintf("panic: %v", p.value) }
 
-// recovered turns a panic into an error. It is to be deferred.
-func recovered(err *error) {
-	if v := recover(); v != nil {
-		*err = &panicked{v, debug.Stack()}
-	}
+// errExited is the error of a handler that called runtime.Goexit, as
+// testing.T.FailNow does.
+var errExited = errors.New("the handler ended its goroutine without returning (runtime.Goexit)")
+
+// guard runs f and returns its error. If f panics or ends its goroutine, that is
+// an error too: foreign code cannot keep a worker from reporting. The goroutine
+// that f runs in has ended when guard returns.
+func guard(f func() error) (err error) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer func() {
+			if v := recover(); v != nil {
+				err = &panicked{v, debug.Stack()}
+			}
+		}()
+		err = errExited // stands if f does not return
+		err = f()
+	}()
+	<-done
+	return err
 }
 
 // failed returns the event that reports the error of an attempt.
 func failed(err error) task.Event {
-	var final *permanent
-	return task.Event{
-		Type:      task.EventFailed,
-		Retryable: !errors.As(err, &final),
-		Error:     &task.TaskError{ExceptionClassPath: classPath(err), Traceback: traceback(err)},
+	e := task.Event{Type: task.EventFailed, Retryable: true}
+	// The methods of the error are foreign code, as the handler is.
+	broken := guard(func() error {
+		var final *permanent
+		retryable := !errors.As(err, &final)
+		class, instead := classPath(err)
+		e.Retryable, e.Error = retryable, &task.TaskError{ExceptionClassPath: class, Traceback: shorten(instead + traceback(err))}
+		return nil
+	})
+	if broken != nil {
+		e.Error = &task.TaskError{
+			ExceptionClassPath: defaultClass,
+			Traceback:          shorten(fmt.Sprintf("the handler's error, a %T, cannot be described\n%s", err, traceback(broken))),
+		}
 	}
+	return e
 }
 
-// classPath names the exception that stands for the error. Django imports it,
-// so it must be a BaseException's, and one that is there: the default is Python's own.
-func classPath(err error) string {
-	const otherwise = "builtins.Exception"
+// defaultClass is an exception that every Django can import.
+const defaultClass = "builtins.Exception"
+
+// maxClass is the most characters of an exception_class_path.
+const maxClass = 255
+
+// classPath names the exception that stands for the error. Django imports it, so
+// it must be the path of an existing BaseException. A path that no event may
+// carry is replaced by [defaultClass], and instead, a line for the traceback,
+// names it.
+func classPath(err error) (class, instead string) {
 	var named interface{ ExceptionClassPath() string }
 	if !errors.As(err, &named) {
-		return otherwise
+		return defaultClass, ""
 	}
 	path := named.ExceptionClassPath()
-	if path == "" || len(path) > 255 || !printable(path) {
-		return otherwise
+	switch {
+	case path == "":
+		return defaultClass, ""
+	case len(path) > maxClass || !printable(path):
+		return defaultClass, fmt.Sprintf("exception_class_path: %+.1000q\n", path)
 	}
-	return path
+	return path, ""
 }
 
-// traceback renders the text and the Go types of an error and of those that it
-// wraps, or a panic's stack, within what an event may carry.
+// traceback renders the text and the Go type of an error and of the errors that
+// it wraps, and the stack of a panic.
 func traceback(err error) string {
 	var b strings.Builder
 	for e := err; e != nil; e = errors.Unwrap(e) {
@@ -88,10 +124,21 @@ func traceback(err error) string {
 			fmt.Fprintf(&b, "%T: %v\n", e, e)
 		}
 	}
-	s := strings.ToValidUTF8(b.String(), "\uFFFD")
-	const cut = "\n(cut: it was longer)\n"
-	if utf8.RuneCountInString(s) > task.MaxTraceback {
-		s = string([]rune(s)[:task.MaxTraceback-len(cut)]) + cut
+	return b.String()
+}
+
+// shorten makes a text fit into an event. Bytes that are not UTF-8 become U+FFFD.
+// A text that is too long keeps its beginning and its end, where the reason of
+// most tracebacks is, with a line between that says how much is missing.
+func shorten(text string) string {
+	text = strings.ToValidUTF8(text, "\uFFFD")
+	n := utf8.RuneCountInString(text)
+	if n <= task.MaxTraceback {
+		return text
 	}
-	return s
+	const room = 100 // for the line
+	kept := []rune(text)
+	half := (task.MaxTraceback - room) / 2
+	line := fmt.Sprintf("\n… %d characters are left out …\n", n-2*half)
+	return string(kept[:half]) + line + string(kept[n-half:])
 }

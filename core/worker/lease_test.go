@@ -128,9 +128,24 @@ func TestProgressThatBreaksTheRulesIsRefusedAndNotShortened(t *testing.T) {
 }
 
 func TestAnUnreachableServiceDoesNotStopTheHandler(t *testing.T) {
-	for _, event := range []string{task.EventHeartbeat, task.EventProgress} {
+	for _, c := range []struct {
+		event string
+		reply reply
+	}{
+		{task.EventHeartbeat, reply{status: 502}},
+		{task.EventProgress, reply{status: 502}},
+		{task.EventHeartbeat, reply{lost: true}},
+		{task.EventHeartbeat, reply{status: 503}.retryAfter("86400")},
+		// None of these is the service's word that the task is gone.
+		{task.EventHeartbeat, reply{status: 503, body: `{"code":"unknown-task","acknowledge":false}`}},
+		{task.EventHeartbeat, reply{status: 404, body: "<html>"}},
+		{task.EventHeartbeat, reply{status: 404, body: `{"message":"Not Found"}`}},
+		{task.EventHeartbeat, reply{status: 410, body: "<html>"}},
+		{task.EventProgress, reply{status: 404, body: `{"message":"Not Found"}`}},
+	} {
+		event := c.event
 		synctest.Test(t, func(t *testing.T) {
-			s := newService(t, to(event, reply{status: 502}))
+			s := newService(t, to(event, c.reply))
 			w := s.worker(t, func(ctx context.Context, tk *worker.Task) (any, error) {
 				if err := tk.Progress(ctx, 0, ""); err != nil {
 					return nil, err
@@ -138,7 +153,7 @@ func TestAnUnreachableServiceDoesNotStopTheHandler(t *testing.T) {
 				return sleeper(10*time.Minute)(ctx, tk) // the lease lapses many times over
 			})
 			if got := w.Process(t.Context(), message()); got != acknowledged || s.last().Type != task.EventSucceeded {
-				t.Errorf("%s unanswered: outcome %+v, last event %s", event, got, s.last().Type)
+				t.Errorf("%s answered %+v: outcome %+v, last event %s", event, c.reply, got, s.last().Type)
 			}
 		})
 	}

@@ -14,6 +14,8 @@ func parseBase(base string) (*url.URL, error) {
 	switch {
 	case base == "":
 		return nil, errors.New("is missing")
+	case !token(base):
+		return nil, errors.New("has a space, a line break or another character that no URL has")
 	case err != nil:
 		return nil, errors.New("is not a URL")
 	case u.Scheme != "https" && u.Scheme != "http", u.Hostname() == "":
@@ -52,6 +54,9 @@ func port(u *url.URL) string {
 	}
 	return "80"
 }
+
+// token reports whether s is printable ASCII without spaces.
+func token(s string) bool { return printable(s) && !strings.Contains(s, " ") }
 
 // printable reports whether s can be sent as a header's value as it is.
 func printable(s string) bool {

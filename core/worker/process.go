@@ -33,7 +33,7 @@ const stopGrace = 5 * time.Second
 // so that the next delivery need not wait for the lease to lapse. The attempt
 // counts, as it would if its lease lapsed.
 func (w *Worker) Process(ctx context.Context, d Delivery) Outcome {
-	m, err := w.read(d)
+	m, bad, err := w.read(d)
 	if err != nil {
 		return w.unreadable(ctx, m, err)
 	}
@@ -57,7 +57,9 @@ func (w *Worker) Process(ctx context.Context, d Delivery) Outcome {
 	}
 	a.number = ans.Attempt
 	if m.Offloaded {
-		m.Args, m.Kwargs = ans.Args, ans.Kwargs
+		if m.Args, m.Kwargs = ans.Args, ans.Kwargs; len(m.Args) == 0 || len(m.Kwargs) == 0 {
+			bad = errors.New("the answer to started has no args or no kwargs, and the message has none either")
+		}
 	}
 
 	var handling context.Context
@@ -66,7 +68,11 @@ func (w *Worker) Process(ctx context.Context, d Delivery) Outcome {
 	t := newTask(m)
 	t.Attempt, t.progress = a.number, a.progress(handling)
 	end := task.Event{Type: task.EventCancelled}
-	if a.heard(ans); !a.asked() {
+	switch a.heard(ans); {
+	case a.asked():
+	case bad != nil:
+		end = failed(Permanent(bad))
+	default:
 		end = a.run(handling, w.handler, t)
 	}
 	ans, err = a.finish(ctx, end)
@@ -113,7 +119,7 @@ func (w *Worker) DeadLetter(ctx context.Context, d Delivery) Outcome {
 	if w.observe {
 		return Outcome{}
 	}
-	m, err := w.read(d)
+	m, _, err := w.read(d)
 	if err != nil {
 		return w.unreadable(ctx, m, err)
 	}

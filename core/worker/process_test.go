@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"log/slog"
 	"math"
 	"net/http"
 	"net/http/httptest"
@@ -122,6 +123,43 @@ func TestOffloadedArgumentsComeFromTheAnswer(t *testing.T) {
 	})
 }
 
+// TestArgumentsThatCannotBeReadFailTheTask: the task is known, so its record
+// says what was wrong.
+func TestArgumentsThatCannotBeReadFailTheTask(t *testing.T) {
+	edited := func(old, new string) worker.Delivery {
+		return worker.Delivery{Body: []byte(strings.Replace(string(message().Body), old, new, 1))}
+	}
+	envelope := `{"id":"` + id + `","v":1,"events_url":"` + base + `/e","token":"` + token + `"}`
+	for name, c := range map[string]struct {
+		delivery worker.Delivery
+		text     string
+	}{
+		"a duplicate name": {edited(`{}`, `{"a":1,"a":2}`), "duplicate"},
+		"not UTF-8":        {edited(`[1,2]`, "[\"\xff\"]"), "UTF-8"},
+		"in a plain payload": {worker.Delivery{
+			Body:       []byte(`{"task_name":"add","args":[],"kwargs":{"a":1,"a":2}}`),
+			Attributes: map[string]string{task.AttributeEnvelope: envelope},
+		}, "duplicate"},
+		"offloaded, and not handed over": {message(func(m *task.Message) { m.Args, m.Kwargs, m.Offloaded = nil, nil, true }), "no args"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newService(t, nil)
+				w := s.worker(t, func(context.Context, *worker.Task) (any, error) {
+					t.Error("the handler ran")
+					return nil, nil
+				})
+				if got := w.Process(t.Context(), c.delivery); got != acknowledged || s.events() != "started failed" {
+					t.Fatalf("outcome %+v after %q", got, s.events())
+				}
+				if e := s.last(); e.Retryable || !strings.Contains(e.Error.Traceback, c.text) {
+					t.Errorf("failed: retryable %t, %s", e.Retryable, e.Error.Traceback)
+				}
+			})
+		})
+	}
+}
+
 func TestAPlainPayloadIsReadFromItsAttribute(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newService(t, nil)
@@ -140,17 +178,48 @@ func TestAnUnreadableMessageIsLeftToTheBroker(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newService(t, nil)
 		for name, d := range map[string]worker.Delivery{
-			"empty":           {},
-			"not JSON":        {Body: []byte("hello")},
-			"no task_name":    message(func(m *task.Message) { m.TaskName = "" }),
-			"no id":           message(func(m *task.Message) { m.ID = "" }),
-			"no token":        message(func(m *task.Message) { m.Token = "" }),
-			"token of a line": message(func(m *task.Message) { m.Token = "a\r\nX: b" }),
-			"newer version":   message(func(m *task.Message) { m.V = 2 }),
+			"empty":                           {},
+			"not JSON":                        {Body: []byte("hello")},
+			"no task_name":                    message(func(m *task.Message) { m.TaskName = "" }),
+			"no id":                           message(func(m *task.Message) { m.ID = "" }),
+			"no token":                        message(func(m *task.Message) { m.Token = "" }),
+			"token of a line":                 message(func(m *task.Message) { m.Token = "a\r\nX: b" }),
+			"token with a newline at its end": message(func(m *task.Message) { m.Token += "\n" }),
+			"token with a space":              message(func(m *task.Message) { m.Token += " " }),
+			"newer version":                   message(func(m *task.Message) { m.V = 2 }),
 		} {
 			if got := s.worker(t, three).Process(t.Context(), d); got != left || s.events() != "" {
 				t.Errorf("%s: outcome %+v after %q", name, got, s.events())
 			}
+		}
+	})
+}
+
+// TestTheLogHasNoPayloadAndNoSecret: not even names of arguments, which the
+// JSON parser's own errors quote.
+func TestTheLogHasNoPayloadAndNoSecret(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log strings.Builder
+		s := newService(t, nil)
+		w, err := worker.New(worker.Config{
+			Handler: worker.HandlerFunc(fails(errors.New("CANARY"))), EventsBase: base, Client: s.client, Log: slog.New(slog.NewTextHandler(&log, nil)),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, d := range []worker.Delivery{
+			message(func(m *task.Message) { m.Args = []byte(`["CANARY"]`) }),
+			message(func(m *task.Message) { m.Token = "CANARY\n" }),
+			{Body: []byte(`{"kwargs":{"CANARY":1,"CANARY":2}}`)},
+			{Body: []byte(`{"task_name":"a","kwargs":{"CANARY":`)},
+			{Body: []byte(`{"task_name":"a","metadata":{"CANARY":1}}`)},
+			{Body: []byte(strings.Replace(string(message().Body), `{}`, `{"CANARY":1,"CANARY":2}`, 1))},
+		} {
+			w.Process(t.Context(), d)
+			w.DeadLetter(t.Context(), d)
+		}
+		if strings.Contains(log.String(), "CANARY") || strings.Contains(log.String(), token) || strings.Count(log.String(), "\n") != 12 {
+			t.Errorf("the log is\n%s", log.String())
 		}
 	})
 }
@@ -172,6 +241,9 @@ func TestAResultThatCannotBeReportedFailsTheTaskForGood(t *testing.T) {
 	}{
 		"NaN":              {math.NaN(), nil, "started failed", "cannot be encoded"},
 		"a channel":        {make(chan int), nil, "started failed", "cannot be encoded"},
+		"a function":       {func() {}, nil, "started failed", "cannot be encoded"},
+		"a cycle":          {cycle(), nil, "started failed", "cycle"},
+		"too deep":         {json.RawMessage(strings.Repeat("[", 100) + strings.Repeat("]", 100)), nil, "started failed", "cannot be encoded"},
 		"a duplicate name": {json.RawMessage(`{"a":1,"a":2}`), nil, "started failed", "duplicate name"},
 		"too large":        {1, refuse(problem(413, task.ResultTooLarge)), "started succeeded failed", "result-too-large"},
 		"a gateway's 413":  {1, refuse(reply{status: 413, body: "too large"}), "started succeeded failed", "413"},
@@ -189,6 +261,13 @@ func TestAResultThatCannotBeReportedFailsTheTaskForGood(t *testing.T) {
 			})
 		})
 	}
+}
+
+// cycle is a value that contains itself.
+func cycle() any {
+	c := map[string]any{}
+	c["self"] = c
+	return c
 }
 
 func TestADeadLetterIsReported(t *testing.T) {

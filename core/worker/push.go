@@ -2,7 +2,6 @@ package worker
 
 import (
 	"context"
-	"errors"
 	"io"
 	"net/http"
 	"strconv"
@@ -18,27 +17,28 @@ const EnvelopeHeader = "Taskgate-Envelope"
 // maxPush bounds a pushed message: 1 MiB of arguments and metadata, and room.
 const maxPush = 4 << 20
 
-// PushHandler lets the worker be the target of TASKGATE_WORKER_URL: each POST
-// is a message, answered 204 when it is acknowledged, else 503, with Retry-After
-// where a delay is wanted.
+// PushHandler lets the worker be the target of TASKGATE_WORKER_URL. Each POST is
+// a message. The answer is 204 when the message is acknowledged, and otherwise
+// 500, with Retry-After where the next delivery should wait. A worker that is
+// stopping starts nothing and answers 503, which does not count as a delivery.
 //
-// Tasks run until they end or stop does, and not only as long as the pusher
-// stays: if it is restarted, the task goes on under its lease, and the next
-// push of it finds out. http.Server.Shutdown waits for running tasks.
+// A task runs until it ends or stop does, even if the pusher hangs up: the task
+// keeps its lease, and the next push of its message finds out how it went.
+// http.Server.Shutdown waits for running tasks.
 func (w *Worker) PushHandler(stop context.Context) http.Handler {
 	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-		if r.Method != http.MethodPost {
+		switch {
+		case r.Method != http.MethodPost:
 			rw.Header().Set("Allow", http.MethodPost)
 			http.Error(rw, "a message is POSTed", http.StatusMethodNotAllowed)
+			return
+		case stop.Err() != nil:
+			http.Error(rw, "the worker is stopping", http.StatusServiceUnavailable)
 			return
 		}
 		body, err := io.ReadAll(http.MaxBytesReader(rw, r.Body, maxPush))
 		if err != nil {
-			status := http.StatusBadRequest
-			if tooLarge := (*http.MaxBytesError)(nil); errors.As(err, &tooLarge) {
-				status = http.StatusRequestEntityTooLarge
-			}
-			http.Error(rw, "the message cannot be read", status)
+			http.Error(rw, "the message cannot be read", http.StatusInternalServerError)
 			return
 		}
 		d := Delivery{Body: body}
@@ -54,6 +54,6 @@ func (w *Worker) PushHandler(stop context.Context) http.Handler {
 			seconds := (outcome.Delay + time.Second - 1) / time.Second
 			rw.Header().Set("Retry-After", strconv.Itoa(int(seconds)))
 		}
-		rw.WriteHeader(http.StatusServiceUnavailable)
+		rw.WriteHeader(http.StatusInternalServerError)
 	})
 }

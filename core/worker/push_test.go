@@ -23,12 +23,12 @@ func TestAPushIsAnsweredWithWhatToDo(t *testing.T) {
 	}{
 		"acknowledged":       {"POST", string(message().Body), "", reply{}, 204, ""},
 		"a plain payload":    {"POST", plain, envelope, reply{}, 204, ""},
-		"without its rest":   {"POST", plain, "", reply{}, 503, ""},
-		"lease-held":         {"POST", string(message().Body), "", problem(409, task.LeaseHeld).retryAfter("17"), 503, "17"},
-		"unknown":            {"POST", string(message().Body), "", problem(404, task.UnknownTask), 503, ""},
-		"too large":          {"POST", strings.Repeat(" ", 5<<20), "", reply{}, 413, ""},
+		"without its rest":   {"POST", plain, "", reply{}, 500, ""},
+		"lease-held":         {"POST", string(message().Body), "", problem(409, task.LeaseHeld).retryAfter("17"), 500, "17"},
+		"unknown":            {"POST", string(message().Body), "", problem(404, task.UnknownTask), 500, ""},
+		"too large":          {"POST", strings.Repeat(" ", 5<<20), "", reply{}, 500, ""},
 		"not a push":         {"GET", "", "", reply{}, 405, ""},
-		"a fraction, by 503": {"POST", string(message().Body), "", reply{status: 503}.retryAfter("Sat, 01 Jan 2000 00:01:00 GMT"), 503, "60"},
+		"a fraction, by 503": {"POST", string(message().Body), "", reply{status: 503}.retryAfter("Sat, 01 Jan 2000 00:01:00 GMT"), 500, "60"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -46,6 +46,21 @@ func TestAPushIsAnsweredWithWhatToDo(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestAStoppingWorkerTakesNoPush: 503 means that this was no delivery, so no
+// event may have been sent.
+func TestAStoppingWorkerTakesNoPush(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newService(t, nil)
+		stop, cancel := context.WithCancel(t.Context())
+		cancel()
+		res := httptest.NewRecorder()
+		s.worker(t, three).PushHandler(stop).ServeHTTP(res, httptest.NewRequest("POST", "/", strings.NewReader(string(message().Body))))
+		if res.Code != 503 || s.events() != "" {
+			t.Errorf("answered %d after %q", res.Code, s.events())
+		}
+	})
 }
 
 func TestATaskOutlivesItsPusherButNotItsWorker(t *testing.T) {
@@ -67,7 +82,7 @@ func TestATaskOutlivesItsPusherButNotItsWorker(t *testing.T) {
 		}
 		stopNow()
 		<-done
-		if s.last().Type != task.EventFailed || !s.last().Retryable || res.Code != 503 {
+		if s.last().Type != task.EventFailed || !s.last().Retryable || res.Code != 500 {
 			t.Errorf("stopped: %+v, answered %d", s.last().Event, res.Code)
 		}
 	})

@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -21,6 +22,7 @@ const (
 	tryTimeout = 10 * time.Second       // of one POST
 	firstWait  = 100 * time.Millisecond // before the second POST of an event; doubled from then on
 	longWait   = 5 * time.Second        // what the doubling ends at
+	maxRetry   = time.Hour              // a longer Retry-After is cut to it: no lease is longer
 	maxAnswer  = 16 << 20               // bytes; the largest task twice over is well below
 )
 
@@ -132,13 +134,18 @@ func (r reporter) post(ctx context.Context, body []byte) (a answer, err error) {
 	return a, nil
 }
 
-// retryAfter reads the header: whole seconds or a date (RFC 9110, 10.2.3).
+// retryAfter reads the header: whole seconds or a date (RFC 9110, 10.2.3), at
+// most an hour; 0 when it is neither. Any number of digits is a number.
 func retryAfter(header string) time.Duration {
-	if seconds, err := strconv.ParseUint(header, 10, 31); err == nil {
+	if header != "" && strings.Trim(header, "0123456789") == "" {
+		seconds, err := strconv.Atoi(header)
+		if err != nil || seconds > int(maxRetry/time.Second) {
+			return maxRetry
+		}
 		return time.Duration(seconds) * time.Second
 	}
 	if date, err := http.ParseTime(header); err == nil {
-		return max(0, time.Until(date))
+		return min(max(0, time.Until(date)), maxRetry)
 	}
 	return 0
 }

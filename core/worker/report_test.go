@@ -97,6 +97,11 @@ func TestRetryAfterIsHonoured(t *testing.T) {
 		"as a date":        {"Sat, 01 Jan 2000 00:00:08 GMT", true, 0}, // a bubble's clock starts at midnight of that day
 		"in the past":      {"Fri, 31 Dec 1999 00:00:00 GMT", true, 0},
 		"nonsense":         {"-5", true, 0},
+		"far away":         {"86400", false, time.Hour},
+		"beyond an int":    {"99999999999999999999", false, time.Hour},
+		"of 5,000 digits":  {strings.Repeat("9", 5000), false, time.Hour},
+		"a date far away":  {"Fri, 31 Dec 9999 23:59:59 GMT", false, time.Hour},
+		"zeros":            {strings.Repeat("0", 30) + "7", true, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -266,7 +271,8 @@ func TestBadSettingsAreRefusedAllAtOnce(t *testing.T) {
 			t.Errorf("the error does not name %s: %v", word, err)
 		}
 	}
-	for _, base := range []string{"api.test", "ftp://api.test", "https://", "https://u:p@api.test", "https://api.test?x", "https://api.test/%2f", "://"} {
+	for _, base := range []string{"api.test", "ftp://api.test", "https://", "https://u:p@api.test", "https://api.test?x", "https://api.test/%2f", "://",
+		"https://api.test\n", "https://api.test/ ", " https://api.test", "https://api.test/\x00", "https://api.test/größe"} {
 		if _, err := worker.New(worker.Config{Handler: worker.NewMux(), EventsBase: base}); err == nil {
 			t.Errorf("base %q is taken", base)
 		}

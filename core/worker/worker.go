@@ -20,6 +20,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
 	"github.com/taskgate/taskgate/core/task"
 )
 
@@ -137,27 +140,50 @@ type Outcome struct {
 	Delay time.Duration
 }
 
-// read parses a delivery and checks that it can be reported on.
-func (w *Worker) read(d Delivery) (task.Message, error) {
-	m, err := task.ParseMessage(d.Body, d.Attributes)
+// read parses a delivery and checks that it can be reported on. A message whose
+// arguments break the rules of JSON is still reported on: bad says what is wrong
+// with them.
+func (w *Worker) read(d Delivery) (m task.Message, bad, err error) {
+	m, err = task.ParseMessage(d.Body, d.Attributes)
+	if err != nil {
+		bad = fmt.Errorf("the message cannot be read: %w", err)
+		m, err = readLaxly(d)
+	}
+	if err != nil || w.observe && bad != nil {
+		// The parser's own words may quote arguments, and this goes to the log.
+		return m, nil, errors.New("the body is not a message: it breaks the rules of JSON, or a member has the wrong type")
+	}
+	return m, bad, w.check(&m)
+}
+
+// readLaxly parses a delivery whose JSON has duplicate names or is not UTF-8.
+func readLaxly(d Delivery) (m task.Message, err error) {
+	lax := json.JoinOptions(jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+	err = json.Unmarshal(d.Body, &m, lax)
+	if envelope := d.Attributes[task.AttributeEnvelope]; err == nil && m.ID == "" && envelope != "" {
+		err = json.Unmarshal([]byte(envelope), &m.Envelope)
+	}
+	return m, err
+}
+
+// check reports why nothing can be reported on a message.
+func (w *Worker) check(m *task.Message) error {
 	switch {
-	case err != nil:
-		return m, err
 	case m.TaskName == "":
-		return m, errors.New("the message has no task_name")
+		return errors.New("the message has no task_name")
 	case w.observe && m.Offloaded:
-		return m, errors.New("the message's arguments are offloaded: only the worker that reports is given them")
+		return errors.New("the message's arguments are offloaded: only the worker that reports is given them")
 	case w.observe:
-		return m, nil
+		return nil
 	case m.V != task.MessageVersion:
-		return m, fmt.Errorf("the message is of version %d: this worker reads version %d", m.V, task.MessageVersion)
-	case m.ID == "" || m.Token == "" || !printable(m.Token):
-		return m, errors.New("the message has no id or no token")
+		return fmt.Errorf("the message is of version %d: this worker reads version %d", m.V, task.MessageVersion)
+	case m.ID == "" || m.Token == "" || !token(m.Token):
+		return errors.New("the message has no id or no valid token")
 	}
 	if w.rebase {
 		m.EventsURL = w.base.JoinPath("v1", "tasks", m.ID, "events").String()
 	}
-	return m, within(w.base, m.EventsURL)
+	return within(w.base, m.EventsURL)
 }
 
 // unreadable logs a delivery that nothing can be reported on. It is left to the
