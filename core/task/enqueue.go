@@ -1,242 +1,389 @@
 package task
 
 import (
+	"cmp"
 	"context"
-	"slices"
-	"sync"
-	"sync/atomic"
+	"log/slog"
+	"time"
 )
 
 // Accepted is a task that is recorded, and whose message its target has accepted.
 type Accepted struct {
 	Task     Document
-	Replayed bool  // the answer to an earlier request with the same Idempotency-Key
-	Err      error // not nil: it is not accepted, for this reason
+	Replayed bool // this is the answer to an earlier request with the same Idempotency-Key
 }
 
 // Enqueue records a task and dispatches its message. When it returns no error,
 // the record is durable and the target has accepted the message. The kinds of
-// error that HTTP shows as 4xx mean that nothing was sent; Unavailable means
-// that it is unknown, or refused for now: with an Idempotency-Key the same
-// request may be repeated, and goes on where this one stopped.
+// error that HTTP shows as 4xx mean that nothing was sent. Unavailable means
+// that the outcome is unknown, or that the task is refused for now: with an
+// Idempotency-Key the same request may be repeated, and continues where this
+// one stopped.
 func (s *Service) Enqueue(ctx context.Context, call Call, req Request) (Accepted, error) {
-	a := s.EnqueueBatch(ctx, call, []Request{req})[0]
-	return a, a.Err
+	return s.enqueue(ctx, call, req, alone{s.Store})
 }
 
-// EnqueueBatch does what Enqueue does for each request, and returns the
-// outcomes in their order. The requests do not depend on one another.
-func (s *Service) EnqueueBatch(ctx context.Context, call Call, reqs []Request) []Accepted {
-	ps := make([]*pending, len(reqs))
-	for i, req := range reqs {
-		ps[i] = &pending{call: call, req: req}
+// enqueue is the way of one request: prepare, create or resume, dispatch, settle.
+func (s *Service) enqueue(ctx context.Context, call Call, req Request, out outlet) (Accepted, error) {
+	d, err := s.prepare(ctx, call, req)
+	if err != nil {
+		return s.answerInvalid(ctx, call, req, err)
 	}
-	each(ps, func(p *pending) {
-		if err := s.validate(ctx, p); err != nil {
-			s.answerInvalid(ctx, p, err)
+	existing, receipt, err := s.create(ctx, d, out)
+	switch {
+	case err != nil:
+		return Accepted{}, err
+	case existing != nil:
+		replay, err := s.resume(ctx, d, existing)
+		if replay != nil || err != nil {
+			return answer(replay, err)
 		}
-	})
-	s.record(ctx, unanswered(ps))
-	s.dispatch(ctx, unanswered(ps))
-	each(unanswered(ps), func(p *pending) { s.settleDispatch(ctx, p) })
-
-	accepted := make([]Accepted, len(ps))
-	for i, p := range ps {
-		accepted[i] = Accepted{Replayed: p.replayed, Err: p.err}
-		if p.err == nil {
-			accepted[i].Task = p.rec.Document(s.Now())
-		}
+	case receipt != nil: // record and message were one commit
+		d.rec.Dispatch.MessageID = receipt.MessageID
+		return s.accepted(d.rec), nil
 	}
-	return accepted
+	sent, err := out.dispatch(ctx, d)
+	return s.settle(ctx, d, sent, err)
 }
 
-// pending is one request on its way through Enqueue.
-type pending struct {
+// accepted is the answer to a request whose task this very request has enqueued.
+func (s *Service) accepted(r *Record) Accepted { return Accepted{Task: r.Document(s.Now())} }
+
+// answer returns what is there of an earlier request's answer.
+func answer(replay *Accepted, err error) (Accepted, error) {
+	if replay == nil {
+		return Accepted{}, err
+	}
+	return *replay, err
+}
+
+// An outlet takes records to the store and messages to their targets: those of
+// a request that is alone, or of one in a batch, whose calls are gathered.
+type outlet interface {
+	create(ctx context.Context, r *Record) (existing *Record, err error)
+	createAndDispatch(ctx context.Context, d AtomicDispatcher, e Entry) EntryResult
+	dispatch(ctx context.Context, d *draft) (Receipt, error)
+}
+
+// alone is the outlet of a single request.
+type alone struct{ store Store }
+
+func (a alone) create(ctx context.Context, r *Record) (*Record, error) {
+	return a.store.Create(ctx, r)
+}
+
+func (a alone) createAndDispatch(ctx context.Context, d AtomicDispatcher, e Entry) EntryResult {
+	return d.CreateAndDispatch(ctx, []Entry{e})[0]
+}
+
+func (alone) dispatch(ctx context.Context, d *draft) (Receipt, error) {
+	return d.backend.Dispatcher.Dispatch(ctx, d.out)
+}
+
+// draft is a request that its backend can take: the record and the message that
+// it asks for. Only resume changes it, when it goes on with an earlier record.
+type draft struct {
 	call    Call
 	req     Request
 	backend Backend
-
-	rec      *Record
-	out      Outgoing
-	existing *Record // what an atomic dispatcher found
-	sent     DispatchResult
-	answered bool // rec, replayed and err are the answer
-	replayed bool
-	err      error
+	rec     *Record
+	out     Outgoing
 }
 
-func (p *pending) fail(err error)   { p.err, p.answered = err, true }
-func (p *pending) accept()          { p.answered = true }
-func (p *pending) replay(r *Record) { p.rec, p.replayed, p.answered = r, true, true }
-
-func unanswered(ps []*pending) []*pending {
-	if !slices.ContainsFunc(ps, func(p *pending) bool { return p.answered }) {
-		return ps
+// prepare holds a request against its backend, and builds the record and the
+// message from it. It sends nothing and stores nothing.
+func (s *Service) prepare(ctx context.Context, call Call, req Request) (*draft, error) {
+	backend, queue, err := s.resolve(req)
+	if err != nil {
+		return nil, err
 	}
-	var rest []*pending
-	for _, p := range ps {
-		if !p.answered {
-			rest = append(rest, p)
-		}
+	now := s.Now()
+	due := req.due(now)
+	limits := backend.Dispatcher.Limits(ctx, queue, max(0, due.Sub(now)))
+	if err := check(req, limits, due, now); err != nil {
+		return nil, err
 	}
-	return rest
+	if err := s.checkPayload(req); err != nil {
+		return nil, err
+	}
+	rec, err := s.newRecord(call, req, now)
+	if err != nil {
+		return nil, err
+	}
+	rec.QueueName, rec.RunAfter = queue, due
+	rec.Dispatch = Dispatch{Target: backend.Target, Route: limits.Route}
+	rec.DeleteAfter = later(rec.EnqueuedAt, due, rec.ExpiresAt).Plus(unfinishedLife + s.ResultTTL)
+	d := &draft{call: call, req: req, backend: backend, rec: rec}
+	d.out, err = s.newMessage(d, limits, req.Args, req.Kwargs)
+	return d, err
 }
 
-// maxConcurrent bounds how many of a batch's items are worked on at once.
-const maxConcurrent = 32
-
-// each calls f for all items, side by side when there are several: a worker that
-// is through with one takes the next, so that cheap items need few workers.
-func each[T any](items []T, f func(T)) {
-	var next atomic.Int64
-	work := func() {
-		for i := next.Add(1) - 1; int(i) < len(items); i = next.Add(1) - 1 {
-			f(items[i])
-		}
+func (s *Service) newRecord(call Call, req Request, now time.Time) (*Record, error) {
+	r := &Record{
+		TaskName:     req.TaskName,
+		Status:       Ready,
+		EnqueuedAt:   At(now),
+		Args:         string(req.Args),
+		Kwargs:       string(req.Kwargs),
+		Backend:      req.Backend,
+		TakesContext: req.TakesContext,
+		Metadata:     req.Metadata,
+		ExpiresAt:    req.ExpiresAt,
+		MaxAttempts:  req.MaxAttempts,
+		Group:        req.Group,
+		Owner:        call.Owner,
 	}
-	var wg sync.WaitGroup
-	for range min(len(items), maxConcurrent) - 1 {
-		wg.Go(work)
+	if req.Key == "" {
+		r.ID, r.Fresh = s.NewID(), true
+		return r, nil
 	}
-	work()
-	wg.Wait()
+	fingerprint, err := req.fingerprint()
+	r.ID, r.Keyed = KeyedID(call.Owner, req.Key), &Keyed{Fingerprint: fingerprint}
+	return r, err
 }
 
-// grouped returns the items that have a key in common together.
-func grouped[K comparable](ps []*pending, key func(*pending) K) [][]*pending {
-	if len(ps) == 1 {
-		return [][]*pending{ps}
+// create makes the task durable before anything is sent. existing is the record
+// that the request's key already has. A receipt says that the target has
+// accepted the message in the same commit.
+//
+// After an error the record may be there all the same. Nothing was sent unless
+// record and message are one commit; then, without a key, nobody will come back
+// for them, and the task is cancelled. Otherwise a record that is there waits
+// until its life ends, as it does when the service dies at this point: to look
+// for it would be one more call to a store that is failing.
+func (s *Service) create(ctx context.Context, d *draft, out outlet) (existing *Record, receipt *Receipt, err error) {
+	keyed := d.rec.Keyed != nil
+	if keyed {
+		d.rec.Keyed.DispatchUntil = s.dispatchUntil(ctx)
 	}
-	at := map[K]int{}
-	var groups [][]*pending
-	for _, p := range ps {
-		k := key(p)
-		i, ok := at[k]
-		if !ok {
-			i = len(groups)
-			at[k] = i
-			groups = append(groups, nil)
+	atomic, isAtomic := d.backend.Dispatcher.(AtomicDispatcher)
+	if isAtomic {
+		if keyed {
+			d.rec.Keyed.Dispatched = true
 		}
-		groups[i] = append(groups[i], p)
+		result := out.createAndDispatch(ctx, atomic, Entry{d.rec, d.out})
+		existing, receipt, err = result.Existing, &result.Receipt, result.Err
+	} else {
+		existing, err = out.create(ctx, d.rec)
 	}
-	return groups
-}
-
-// record makes the tasks durable before anything is sent, those of one backend
-// together where its queue is in the store's own database.
-func (s *Service) record(ctx context.Context, ps []*pending) {
-	for _, p := range ps {
-		if p.rec.Keyed != nil {
-			p.rec.Keyed.DispatchUntil = s.dispatchUntil(ctx)
-		}
-	}
-	var jobs []func()
-	for _, group := range grouped(ps, func(p *pending) string { return p.rec.Backend }) {
-		if d, ok := group[0].backend.Dispatcher.(AtomicDispatcher); ok {
-			jobs = append(jobs, func() { s.recordAndDispatch(ctx, d, group) })
-			continue
-		}
-		for _, p := range group {
-			jobs = append(jobs, func() {
-				existing, err := s.Store.Create(ctx, p.rec)
-				s.settleRecord(ctx, p, existing, err)
-			})
-		}
-	}
-	each(jobs, func(job func()) { job() })
-}
-
-// recordAndDispatch records tasks and dispatches their messages in one.
-func (s *Service) recordAndDispatch(ctx context.Context, d AtomicDispatcher, ps []*pending) {
-	entries := make([]Entry, len(ps))
-	for i, p := range ps {
-		if p.rec.Keyed != nil {
-			p.rec.Keyed.Dispatched = true
-		}
-		entries[i] = Entry{p.rec, p.out}
-	}
-	for i, result := range d.CreateAndDispatch(ctx, entries) {
-		ps[i].existing, ps[i].sent = result.Existing, result.DispatchResult
-	}
-	each(ps, func(p *pending) {
-		if p.existing == nil && p.sent.Err == nil {
-			p.rec.Dispatch.MessageID = p.sent.Receipt.MessageID
-			p.accept()
-			return
-		}
-		s.settleRecord(ctx, p, p.existing, p.sent.Err)
-	})
-}
-
-// settleRecord goes on when the record is new. If its key has been used before,
-// the record that is there decides what becomes of the request.
-func (s *Service) settleRecord(ctx context.Context, p *pending, existing *Record, err error) {
 	switch {
-	case err != nil:
-		s.answerUnrecorded(ctx, p, err)
-	case existing != nil:
-		s.resume(ctx, p, existing)
-	}
-}
-
-// answerUnrecorded answers a request whose record may or may not be there, and
-// whose message may be there only if both are one commit: then, without a key,
-// nobody will come back for them. Otherwise nothing was sent, and a record that
-// is there after all waits until its life ends, as it does when the service dies
-// at this point: to look for it would be one more call to a store that is
-// failing, for each request that it fails.
-func (s *Service) answerUnrecorded(ctx context.Context, p *pending, err error) {
-	_, isAtomic := p.backend.Dispatcher.(AtomicDispatcher)
-	if KindOf(err) == Oversize {
-		err = &Error{Kind: PayloadTooLarge, Msg: "the store cannot hold this task", Err: err}
-	} else if isAtomic && p.rec.Keyed == nil {
+	case err == nil && existing == nil:
+		return nil, receipt, nil
+	case err == nil:
+		return existing, nil, nil
+	case KindOf(err) == Oversize:
+		return nil, nil, &Error{Kind: PayloadTooLarge, Msg: "the store cannot hold this task", Err: err}
+	case isAtomic && !keyed:
 		ctx, cancel := cleanup(ctx)
 		defer cancel()
-		if r, getErr := s.Store.Get(ctx, p.rec.ID); getErr == nil {
+		if r, getErr := s.Store.Get(ctx, d.rec.ID); getErr == nil {
 			s.tombstone(ctx, r)
 		}
 	}
-	p.fail(err)
+	return nil, nil, err
 }
 
-// dispatch hands the messages to their targets, those of one queue together
-// where the target takes several at once.
-func (s *Service) dispatch(ctx context.Context, ps []*pending) {
-	type queue struct{ backend, name string }
-	var jobs []func()
-	for _, group := range grouped(ps, func(p *pending) queue { return queue{p.rec.Backend, p.out.Queue} }) {
-		if d, ok := group[0].backend.Dispatcher.(BatchDispatcher); ok && len(ps) > 1 {
-			jobs = append(jobs, func() { s.dispatchBatch(ctx, d, group) })
-			continue
+// The record of a keyed request says until when the request that created it may
+// still be dispatching: its deadline and a margin for its clock.
+const (
+	dispatchMargin  = 5 * time.Second
+	defaultDeadline = 30 * time.Second // of a request whose context has none
+)
+
+func (s *Service) dispatchUntil(ctx context.Context) Time {
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		deadline = s.Now().Add(defaultDeadline)
+	}
+	return At(deadline.Add(dispatchMargin))
+}
+
+// resume answers a request whose record is already there. If the request that
+// created the record has not finished the work, and its time is up, this one
+// takes over the dispatch: then it returns neither an answer nor an error, and d
+// has the record to go on with. Of all who try to take over, one wins the swap
+// on dispatch_until.
+func (s *Service) resume(ctx context.Context, d *draft, existing *Record) (*Accepted, error) {
+	now := s.Now()
+	if existing.Gone(now) { // absent to every call, so this request is the first again
+		d.rec.Revision, d.rec.Keyed.Dispatched = existing.Revision, false
+	} else {
+		if replay, err := s.replay(d.req, existing); replay != nil || err != nil {
+			return replay, err
 		}
-		for _, p := range group {
-			jobs = append(jobs, func() {
-				p.sent.Receipt, p.sent.Err = p.backend.Dispatcher.Dispatch(ctx, p.out)
-			})
+		if until := existing.Keyed.DispatchUntil; now.Before(until.Time) {
+			return nil, inFlight(existing.ID, until.Sub(now))
 		}
+		d.rec = existing
 	}
-	each(jobs, func(job func()) { job() })
+	// The message is built again, as the record has it: the first request's
+	// instants, and the route that its target takes now.
+	d.rec.Keyed.DispatchUntil = s.dispatchUntil(ctx)
+	limits := d.backend.Dispatcher.Limits(ctx, d.rec.QueueName, max(0, d.rec.RunAfter.Sub(now)))
+	d.rec.Dispatch.Route = limits.Route
+	var err error
+	d.out, err = s.newMessage(d, limits, []byte(d.rec.Args), []byte(d.rec.Kwargs))
+	if err != nil {
+		return nil, err
+	}
+	err = s.Store.Replace(ctx, d.rec)
+	if KindOf(err) == Conflict {
+		return nil, inFlight(d.rec.ID, time.Second)
+	}
+	return nil, err
 }
 
-func (s *Service) dispatchBatch(ctx context.Context, d BatchDispatcher, ps []*pending) {
-	out := make([]Outgoing, len(ps))
-	for i, p := range ps {
-		out[i] = p.out
-	}
-	for i, result := range d.DispatchBatch(ctx, out) {
-		ps[i].sent = result
+func inFlight(id string, remainder time.Duration) *Error {
+	return &Error{
+		Kind: InFlight, Msg: "a request with this Idempotency-Key is being worked on",
+		RetryAfter: remainder, TaskID: id,
 	}
 }
 
-// settleDispatch notes what became of the message, where anybody will ask.
-func (s *Service) settleDispatch(ctx context.Context, p *pending) {
+// replay answers a request by the record of an earlier one with its key. It
+// returns nil, nil while that record does not say whether its message was sent.
+func (s *Service) replay(req Request, existing *Record) (*Accepted, error) {
+	fingerprint, err := req.fingerprint()
 	switch {
-	case p.sent.Err == nil:
-		s.mark(ctx, p)
-		p.accept()
-	case KindOf(p.sent.Err).Final():
-		s.refuse(ctx, p)
+	case err != nil:
+		return nil, err
+	case existing.Keyed == nil || existing.Keyed.Fingerprint != fingerprint:
+		return nil, Errorf(IdempotencyKeyReused, "this Idempotency-Key was used with another request")
+	case existing.Refusal != nil:
+		return nil, &Error{Kind: existing.Refusal.Kind, Msg: existing.Refusal.Msg, TaskID: existing.ID}
+	case existing.Keyed.Dispatched || existing.Attempts() > 0 || existing.Finished():
+		return &Accepted{Task: existing.Document(s.Now()), Replayed: true}, nil
+	}
+	return nil, nil
+}
+
+// answerInvalid answers a request that breaks a rule. A task that was accepted
+// before stays accepted, although its expires_at may have passed since, or the
+// settings have changed: a repeated request is answered by its record. While the
+// record does not know whether its message was sent, the answer must not be a
+// 4xx, which would say that nothing was.
+func (s *Service) answerInvalid(ctx context.Context, call Call, req Request, invalid error) (Accepted, error) {
+	if req.Key == "" {
+		return Accepted{}, invalid
+	}
+	existing, err := s.Store.Get(ctx, KeyedID(call.Owner, req.Key))
+	now := s.Now()
+	switch {
+	case KindOf(err) == NotStored || err == nil && existing.Gone(now):
+		return Accepted{}, invalid
+	case err != nil:
+		return Accepted{}, err
+	}
+	if replay, err := s.replay(req, existing); replay != nil || err != nil {
+		return answer(replay, err)
+	}
+	if until := existing.Keyed.DispatchUntil; now.Before(until.Time) {
+		return Accepted{}, inFlight(existing.ID, until.Sub(now))
+	}
+	r, err := s.swap(ctx, existing, func(r *Record) (bool, error) { return r.settle(s.Now(), s.ResultTTL), nil })
+	if err == nil {
+		if replay, err := s.replay(req, r); replay != nil || err != nil {
+			return answer(replay, err)
+		}
+	}
+	return Accepted{}, &Error{
+		Kind: Unavailable, TaskID: existing.ID, Err: cmp.Or(err, invalid),
+		Msg: "an earlier request with this Idempotency-Key may have sent the task, and the same request is not valid any more",
+	}
+}
+
+// settle answers a request whose message was dispatched, and stores the outcome
+// where somebody will need it.
+func (s *Service) settle(ctx context.Context, d *draft, receipt Receipt, err error) (Accepted, error) {
+	ctx, cancel := cleanup(ctx)
+	defer cancel()
+	switch {
+	case err == nil:
+		return s.accepted(s.mark(ctx, d.rec, receipt)), nil
+	case KindOf(err).Final():
+		return s.refuse(ctx, d, asError(err))
+	case d.rec.Keyed != nil:
+		s.release(ctx, d.rec)
 	default:
-		p.fail(s.giveUp(ctx, p))
+		s.tombstone(ctx, d.rec)
+	}
+	reason := asError(err)
+	reason.TaskID = d.rec.ID
+	return Accepted{}, reason
+}
+
+// mark stores the receipt for a repeated request or a cancel, and returns the
+// record with it. A lost mark is no failure: the message is accepted.
+func (s *Service) mark(ctx context.Context, r *Record, receipt Receipt) *Record {
+	marked, err := r, error(nil)
+	if r.Keyed != nil || receipt.CancelRef != "" {
+		marked, err = s.swapOnce(ctx, r, func(r *Record) {
+			if r.Keyed != nil {
+				r.Keyed.Dispatched = true
+			}
+			r.Dispatch.MessageID, r.Dispatch.CancelRef = receipt.MessageID, receipt.CancelRef
+		})
+	}
+	switch {
+	case err != nil:
+		s.Log.LogAttrs(ctx, slog.LevelWarn, "mark lost", slog.String("task_id", r.ID), slog.Any("error", err))
+		marked = r
+	case marked.Ended == endCancelled:
+		s.remove(ctx, marked, receipt.CancelRef)
+	}
+	marked.Dispatch.MessageID = receipt.MessageID
+	return marked
+}
+
+// refuse ends a task whose message can never be accepted, and stores the reason
+// for a repeated request. An earlier request with the key may have sent the
+// message all the same. If an attempt has started, or the task is over, that
+// stands and is the answer; if not, the worker finds the task ended and drops
+// the message. Where the end could not be stored, a 4xx could hide a message.
+func (s *Service) refuse(ctx context.Context, d *draft, reason *Error) (Accepted, error) {
+	reason.TaskID = d.rec.ID
+	r, err := s.swap(ctx, d.rec, func(r *Record) (bool, error) {
+		if r.Finished() || r.Attempts() > 0 {
+			return false, nil
+		}
+		r.Refusal = &Refusal{Kind: reason.Kind, Msg: reason.Msg}
+		r.Errors = append(r.Errors, TaskError{errRefused.ExceptionClassPath, errRefused.Traceback + reason.Msg})
+		r.end(endRefused, s.Now(), s.ResultTTL)
+		return true, nil
+	})
+	keyed := d.req.Key != ""
+	switch {
+	case err != nil && keyed:
+		return Accepted{}, &Error{Kind: Unavailable, Msg: "the task is refused, and that could not be stored", Err: err, TaskID: reason.TaskID}
+	case err != nil:
+		s.Log.LogAttrs(ctx, slog.LevelWarn, "refusal not stored", slog.String("task_id", reason.TaskID), slog.Any("error", err))
+	case keyed && r.Refusal == nil:
+		if replay, err := s.replay(d.req, r); replay != nil || err != nil {
+			return answer(replay, err)
+		}
+	}
+	return Accepted{}, reason
+}
+
+// tombstone cancels a task whose message may or may not have been sent, and for
+// which nobody will come back: a worker that gets the message drops it.
+func (s *Service) tombstone(ctx context.Context, r *Record) {
+	_, err := s.swap(ctx, r, func(r *Record) (bool, error) {
+		if r.Finished() || r.Attempts() > 0 {
+			return false, nil
+		}
+		r.cancel(s.Now(), s.ResultTTL)
+		return true, nil
+	})
+	if err != nil {
+		s.Log.LogAttrs(ctx, slog.LevelWarn, "tombstone not stored", slog.String("task_id", r.ID), slog.Any("error", err))
+	}
+}
+
+// release frees the dispatch of a task whose message may or may not have been
+// sent, so that the repeated request need not wait for dispatch_until.
+func (s *Service) release(ctx context.Context, r *Record) {
+	if _, err := s.swapOnce(ctx, r, func(r *Record) { r.Keyed.DispatchUntil = Time{} }); err != nil {
+		s.Log.LogAttrs(ctx, slog.LevelWarn, "dispatch not released", slog.String("task_id", r.ID), slog.Any("error", err))
 	}
 }

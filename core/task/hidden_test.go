@@ -69,10 +69,10 @@ func TestARefusalDoesNotEndWhatHasStarted(t *testing.T) {
 	id := err.(*task.Error).TaskID
 
 	reached, release := r.queue.HoldBefore(tasktest.Dispatch)
-	done := make(chan task.Accepted)
+	done := make(chan task.Outcome)
 	go func() {
-		a, _ := r.keyed(t.Context(), t, "k", sendEmail)
-		done <- a
+		a, err := r.keyed(t.Context(), t, "k", sendEmail)
+		done <- task.Outcome{Accepted: a, Err: err}
 	}()
 	<-reached
 	r.must(t, id, started("d"))

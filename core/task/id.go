@@ -10,13 +10,6 @@ import (
 // NewID returns a fresh task id: a UUID of version 7 (RFC 9562).
 func NewID() string { return uuid.Must(uuid.NewV7()).String() }
 
-// FromNewID reports whether the id is one of NewID's, and not a keyed one: each
-// is given to one task, so nobody needs to look whether it is there already.
-func FromNewID(id string) bool {
-	const version = 14 // where a UUID's text has it
-	return len(id) > version && id[version] == '7'
-}
-
 // KeyedID returns the id of the task that caller enqueues with the
 // Idempotency-Key: a UUID of version 8, so that creating the record is itself
 // the check for a duplicate. Lengths go before the parts, so that no two pairs

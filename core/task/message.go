@@ -54,6 +54,37 @@ var JSONOptions = json.JoinOptions(
 
 func encode(v any) ([]byte, error) { return json.Marshal(v, JSONOptions) }
 
+// newMessage builds the message of a draft's record, as the limits of its target
+// ask. The token outlives the record, so that every report that can still be
+// repeated can be authorised.
+func (s *Service) newMessage(d *draft, limits Limits, args, kwargs jsontext.Value) (Outgoing, error) {
+	r := d.rec
+	out, offloaded, err := outgoing(Message{
+		TaskName: r.TaskName,
+		Args:     args,
+		Kwargs:   kwargs,
+		Envelope: Envelope{
+			ID:           r.ID,
+			V:            MessageVersion,
+			EnqueuedAt:   r.EnqueuedAt,
+			EventsURL:    d.call.BaseURL + "/v1/tasks/" + r.ID + "/events",
+			Token:        s.Tokens.Sign(r.ID, r.EnqueuedAt, r.DeleteAfter.Add(s.ResultTTL)),
+			MaxAttempts:  r.MaxAttempts,
+			ExpiresAt:    r.ExpiresAt,
+			TakesContext: r.TakesContext,
+			Metadata:     r.Metadata,
+			Traceparent:  d.call.Traceparent,
+			Tracestate:   d.call.Tracestate,
+		},
+	}, d.backend.Plain, limits)
+	if err != nil {
+		return Outgoing{}, err
+	}
+	out.Queue, out.Group, out.Due = r.QueueName, r.Group, r.RunAfter
+	r.Offloaded = offloaded
+	return out, nil
+}
+
 // outgoing builds the message of a record, as the limits of its target ask:
 // plain or not, whole or with its arguments offloaded.
 func outgoing(m Message, plain bool, limits Limits) (out Outgoing, offloaded bool, err error) {

@@ -15,9 +15,9 @@ import (
 type Store interface {
 	// Create stores r if there is no record with its ID, and sets r.Revision.
 	// Otherwise nothing changes, and existing is the record that is there.
-	// Of any number of concurrent calls with one ID, one creates; only that an ID
-	// of NewID comes once, which a store may take for granted. Oversize when r
-	// is more than the store can hold.
+	// Of any number of concurrent calls with one ID, one creates. If r.Fresh is
+	// set, a store need not look whether the ID is there. Oversize when r is more
+	// than the store can hold.
 	Create(ctx context.Context, r *Record) (existing *Record, err error)
 
 	// Get returns the record, or NotStored.

@@ -33,6 +33,7 @@ const (
 type Record struct {
 	ID       string `json:"id"`
 	Revision string `json:"-"` // the store's own, opaque, changed by every write
+	Fresh    bool   `json:"-"` // the ID was generated for this record, so no other record has it
 
 	TaskName        string            `json:"task_name"`
 	Status          string            `json:"status"`

@@ -137,3 +137,30 @@ func (s *Service) swap(ctx context.Context, r *Record, change change) (*Record, 
 		}
 	}
 }
+
+// swapOnce changes a record by one compare-and-swap. When somebody else was
+// faster, it changes nothing: it returns the record as it then stands.
+func (s *Service) swapOnce(ctx context.Context, r *Record, change func(*Record)) (*Record, error) {
+	tried := false
+	return s.swap(ctx, r, func(r *Record) (bool, error) {
+		if tried {
+			return false, nil
+		}
+		tried = true
+		change(r)
+		return true, nil
+	})
+}
+
+// remove removes the message of a cancelled task, where its target can. It is
+// best effort: the worker of a message that stays is told of the cancel.
+func (s *Service) remove(ctx context.Context, r *Record, cancelRef string) {
+	b, ok := s.Backends[r.Backend]
+	if !ok {
+		return
+	}
+	sent := Sent{ID: r.ID, Queue: r.QueueName, Route: r.Dispatch.Route, CancelRef: cancelRef}
+	if err := b.Dispatcher.Cancel(ctx, sent); err != nil {
+		s.Log.LogAttrs(ctx, slog.LevelWarn, "message not removed", slog.String("task_id", r.ID), slog.Any("error", err))
+	}
+}

@@ -70,7 +70,7 @@ func TestInABrownOutNobodyIsCalledMoreThanTwiceForEachTask(t *testing.T) {
 				what := fmt.Sprintf("%s, keyed %v, batch of %d", down.name, keyed, size)
 				_, p := c.behindProxies()
 				service := brownOut(t, p)
-				enqueue := func(queue string) []task.Accepted {
+				enqueue := func(queue string) []task.Outcome {
 					ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 					defer cancel()
 					reqs := make([]task.Request, size)

@@ -21,7 +21,7 @@ func (w *world) living(p *proc, id string) *task.Record {
 // checkEnqueued checks the answer to a request at the moment at which it is given.
 func (w *world) checkEnqueued(p *proc, owner string, req task.Request, a task.Accepted, err error) {
 	what, kind := describe(owner, req), task.KindOf(err)
-	w.history.add(w, "  … %s: %s", what, verdict(task.Accepted{Replayed: a.Replayed, Err: err}))
+	w.history.add(w, "  … %s: %s", what, verdict(task.Outcome{Accepted: task.Accepted{Replayed: a.Replayed}, Err: err}))
 	var keyed *task.Record // the record of the request's key
 	if req.Key != "" {
 		keyed = w.living(p, task.KeyedID(owner, req.Key))

@@ -174,18 +174,18 @@ func (a *actor) enqueueBatch(owner string, n int) {
 				return
 			}
 			if last := len(reqs) - 1; last > 0 && string(reqs[0].Args) == string(reqs[last].Args) { // twins: which is which is not the seed's to say
-				twins := []task.Accepted{all[0], all[last]}
-				slices.SortFunc(twins, func(x, y task.Accepted) int { return strings.Compare(verdict(x), verdict(y)) })
+				twins := []task.Outcome{all[0], all[last]}
+				slices.SortFunc(twins, func(x, y task.Outcome) int { return strings.Compare(verdict(x), verdict(y)) })
 				all[0], all[last] = twins[0], twins[1]
 			}
 			for i, accepted := range all {
-				w.checkEnqueued(p, owner, reqs[i], accepted, accepted.Err)
+				w.checkEnqueued(p, owner, reqs[i], accepted.Accepted, accepted.Err)
 			}
 		})
 	}
 }
 
-func verdict(a task.Accepted) string {
+func verdict(a task.Outcome) string {
 	if a.Err != nil {
 		return a.Err.Error()
 	}

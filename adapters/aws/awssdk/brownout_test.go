@@ -111,7 +111,7 @@ func firstAttempt(r *faultproxy.Request) bool {
 }
 
 // enqueueTasks enqueues a batch.
-func enqueueTasks(ctx context.Context, service *task.Service, target string, size int, keyed bool) []task.Accepted {
+func enqueueTasks(ctx context.Context, service *task.Service, target string, size int, keyed bool) []task.Outcome {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	reqs := make([]task.Request, size)

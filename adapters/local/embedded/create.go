@@ -65,7 +65,7 @@ func (d *DB) createNew(cs []*creation, size int) error {
 		var ix index
 		var found bool
 		var err error
-		if !task.FromNewID(c.ID) {
+		if !c.Fresh {
 			ix, found, err = d.index(c.ID)
 		}
 		switch {

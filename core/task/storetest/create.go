@@ -12,6 +12,7 @@ import (
 var createCases = []Case{
 	{"create stores a new record and sets its revision", createsNew},
 	{"create of an id that is there changes nothing and returns what is there", createsOnce},
+	{"create of an id of version 7 returns what is there, unless the id is fresh", createsOnceWhateverTheVersion},
 	{"the record that create found can be replaced", foundIsReplaceable},
 	{"of 32 concurrent creates one wins and the others return its record", oneCreateWins},
 }
@@ -43,6 +44,22 @@ func createsOnce(ctx context.Context, s Subject) error {
 	}
 	if err := same(existing, first); err != nil {
 		return fmt.Errorf("what Create found: %w", err)
+	}
+	return stored(ctx, s.Store, first)
+}
+
+// createsOnceWhateverTheVersion: a client may choose a UUID of version 7 as its
+// task's id, and repeat it. The version does not say that an id is new.
+func createsOnceWhateverTheVersion(ctx context.Context, s Subject) error {
+	first, second := small(), small()
+	first.ID = task.NewID()
+	second.ID, first.Fresh = first.ID, true
+	if err := create(ctx, s.Store, first); err != nil {
+		return err
+	}
+	existing, err := s.Store.Create(ctx, second)
+	if err != nil || existing == nil {
+		return fmt.Errorf("Create of an id of version 7 that is there: %v, %v", existing, err)
 	}
 	return stored(ctx, s.Store, first)
 }

@@ -6,6 +6,7 @@ import "github.com/taskgate/taskgate/core/task"
 const (
 	createsNew        = "create stores a new record and sets its revision"
 	createsOnce       = "create of an id that is there changes nothing and returns what is there"
+	createsOnceV7     = "create of an id of version 7 returns what is there, unless the id is fresh"
 	foundReplaceable  = "the record that create found can be replaced"
 	oneCreateWins     = "of 32 concurrent creates one wins and the others return its record"
 	neverStored       = "get of an id that was never stored is NotStored"

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/taskgate/taskgate/core/task"
 	"github.com/taskgate/taskgate/core/task/storetest"
 )
@@ -20,7 +22,16 @@ func TestMutantsOfWritesAreCaught(t *testing.T) {
 			return &broken{Store: good, create: func(ctx context.Context, r *task.Record) (*task.Record, error) {
 				return nil, overwrite(ctx, good, r)
 			}}
-		}, []string{createsOnce, foundReplaceable, oneCreateWins, returnedIsOwn}},
+		}, []string{createsOnce, createsOnceV7, foundReplaceable, oneCreateWins, returnedIsOwn}},
+
+		{"create takes every id of version 7 for new", func(good task.Store) task.Store {
+			return &broken{Store: good, create: func(ctx context.Context, r *task.Record) (*task.Record, error) {
+				if uuid.MustParse(r.ID).Version() == 7 {
+					return nil, overwrite(ctx, good, r)
+				}
+				return good.Create(ctx, r)
+			}}
+		}, []string{createsOnceV7}},
 
 		{"create looks first, then writes", func(good task.Store) task.Store {
 			return &broken{Store: good, create: func(ctx context.Context, r *task.Record) (*task.Record, error) {

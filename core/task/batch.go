@@ -1,0 +1,153 @@
+package task
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"sync"
+)
+
+// Outcome is what became of one request of a batch: it was accepted, or Err says
+// why not.
+type Outcome struct {
+	Accepted
+	Err error
+}
+
+// EnqueueBatch does what Enqueue does for each request, side by side, and
+// returns the outcomes in their order. The requests do not depend on one another.
+func (s *Service) EnqueueBatch(ctx context.Context, call Call, reqs []Request) []Outcome {
+	outcomes := make([]Outcome, len(reqs))
+	g := &gathering{store: s.Store, running: len(reqs), slots: make(chan struct{}, maxConcurrent)}
+	var all sync.WaitGroup
+	for i, req := range reqs {
+		all.Go(func() {
+			m := member{g, i}
+			m.start()
+			defer m.end()
+			outcomes[i].Accepted, outcomes[i].Err = s.enqueue(ctx, call, req, m)
+		})
+	}
+	all.Wait()
+	return outcomes
+}
+
+// maxConcurrent bounds how many requests of a batch run at once.
+const maxConcurrent = 32
+
+// gathering makes one call of those that the requests of a batch make of the same
+// kind. A request waits at such a call until no request runs; then all the calls
+// that have come together are made.
+type gathering struct {
+	store Store
+	slots chan struct{} // a request holds one while it runs
+
+	mu      sync.Mutex
+	running int // requests that neither wait at a call nor have ended
+	groups  map[any]group
+}
+
+// group is the calls of one kind.
+type group interface {
+	size() int
+	call() // makes them as one, and lets their requests go on
+}
+
+// stop says that one request no longer runs. The last one starts the groups'
+// calls, whose requests count as running from then on.
+func (g *gathering) stop() {
+	if g.running--; g.running > 0 {
+		return
+	}
+	for _, group := range g.groups {
+		g.running += group.size()
+		go group.call()
+	}
+	g.groups = nil
+}
+
+// member is the outlet of one request of a batch.
+type member struct {
+	*gathering
+	place int // in the batch; a group keeps this order
+}
+
+func (m member) start() { m.slots <- struct{}{} }
+
+func (m member) end() {
+	m.mu.Lock()
+	m.stop()
+	m.mu.Unlock()
+	<-m.slots
+}
+
+func (m member) create(ctx context.Context, r *Record) (*Record, error) {
+	return m.store.Create(ctx, r)
+}
+
+func (m member) createAndDispatch(ctx context.Context, d AtomicDispatcher, e Entry) EntryResult {
+	type key struct{ backend string }
+	return together(m, key{e.Record.Backend}, e, func(entries []Entry) []EntryResult {
+		return d.CreateAndDispatch(ctx, entries)
+	})
+}
+
+func (m member) dispatch(ctx context.Context, d *draft) (Receipt, error) {
+	many, ok := d.backend.Dispatcher.(BatchDispatcher)
+	if !ok {
+		return d.backend.Dispatcher.Dispatch(ctx, d.out)
+	}
+	type key struct{ backend, queue string }
+	result := together(m, key{d.rec.Backend, d.out.Queue}, d.out, func(ms []Outgoing) []DispatchResult {
+		return many.DispatchBatch(ctx, ms)
+	})
+	return result.Receipt, result.Err
+}
+
+// together makes a call with those of the same key, and returns its result.
+func together[In, Out any](m member, key any, in In, call func([]In) []Out) Out {
+	m.mu.Lock()
+	c, ok := m.groups[key].(*calls[In, Out])
+	if !ok {
+		c = &calls[In, Out]{together: call, done: make(chan struct{})}
+		if m.groups == nil {
+			m.groups = map[any]group{}
+		}
+		m.groups[key] = c
+	}
+	own := &waiting[In, Out]{place: m.place, in: in}
+	c.waiting = append(c.waiting, own)
+	m.stop()
+	m.mu.Unlock()
+	<-m.slots
+	<-c.done
+	m.start()
+	return own.out
+}
+
+// calls is a [group] of calls that take an In and return an Out.
+type calls[In, Out any] struct {
+	waiting  []*waiting[In, Out]
+	together func([]In) []Out
+	done     chan struct{}
+}
+
+type waiting[In, Out any] struct {
+	place int
+	in    In
+	out   Out
+}
+
+func (c *calls[In, Out]) size() int { return len(c.waiting) }
+
+func (c *calls[In, Out]) call() {
+	slices.SortFunc(c.waiting, func(a, b *waiting[In, Out]) int { return cmp.Compare(a.place, b.place) })
+	in := make([]In, len(c.waiting))
+	for i, w := range c.waiting {
+		in[i] = w.in
+	}
+	for i, out := range c.together(in) {
+		c.waiting[i].out = out
+	}
+	close(c.done)
+}
