@@ -9,14 +9,8 @@ import (
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
-	"github.com/Azure/azure-sdk-for-go/sdk/data/azcosmos"
-	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"
-	"github.com/Azure/azure-sdk-for-go/sdk/storage/azqueue"
 
-	"github.com/taskgate/taskgate/adapters/azure/cosmosstore"
 	"github.com/taskgate/taskgate/adapters/azure/credential"
-	"github.com/taskgate/taskgate/adapters/azure/servicebusdispatch"
-	"github.com/taskgate/taskgate/adapters/azure/storagequeuedispatch"
 	"github.com/taskgate/taskgate/core/task"
 	"github.com/taskgate/taskgate/functions/settings"
 	"github.com/taskgate/taskgate/functions/wiring"
@@ -45,26 +39,12 @@ func connect(c config, own map[string]credential.Loader) (*clouds, error) {
 		all.store, all.warm = store, append(all.warm, store.Prewarm)
 	}
 	for _, b := range c.Backends {
-		var target string
-		var dispatcher task.Dispatcher
 		switch o := b.Options.(type) {
 		case *settings.ServiceBusOptions:
-			topic := b.Kind == settings.ServiceBusTopicBackend
-			target = "servicebusqueue"
-			if topic {
-				target = "servicebustopic"
-			}
-			if d := n.serviceBus(b.Alias, o, topic); d != nil {
-				dispatcher = d
-				all.warm = append(all.warm, func(ctx context.Context) error { return d.Prewarm(ctx, entities(b)...) })
-			}
+			all.backends[b.Alias] = n.serviceBus(b, o, all)
 		case *settings.StorageQueueOptions:
-			target = "storagequeue"
-			if d := n.storageQueue(b.Alias, o); d != nil {
-				dispatcher = d
-			}
+			all.backends[b.Alias] = n.storageQueue(b, o)
 		}
-		all.backends[b.Alias] = wiring.Backend(b, target, dispatcher)
 	}
 	if len(n.errs) > 0 {
 		return nil, n.errs
@@ -79,6 +59,19 @@ func entities(b settings.Backend) []string {
 		all = append(all, b.DefaultQueue)
 	}
 	return all
+}
+
+// backend returns the backend that sends through d, and notes each of its
+// configured queues that the target cannot have.
+func (n *connector) backend(b settings.Backend, target string, d task.Dispatcher, check func(name string) string) task.Backend {
+	for _, name := range entities(b) {
+		if rule := check(name); rule != "" {
+			n.errs = append(n.errs, fmt.Sprintf("the queue %q in backend %q %s", name, b.Alias, rule))
+		}
+	}
+	backend := wiring.Backend(b, target, d)
+	backend.CheckQueue = check
+	return backend
 }
 
 // warmTime bounds the opening of connections at start.
@@ -120,84 +113,4 @@ func (n *connector) credential(loader string) (azcore.TokenCredential, error) {
 		n.loaded[loader] = c
 	}
 	return c, err
-}
-
-func (n *connector) store(c cosmosConfig) *cosmosstore.Store {
-	option := "TASKGATE_COSMOS_CONNECTION_STRING"
-	dial := func() (*azcosmos.Client, error) {
-		return azcosmos.NewClientFromConnectionString(string(c.connectionString), cosmosstore.ClientOptions())
-	}
-	if c.connectionString == "" {
-		token, err := n.credential(c.loader)
-		if err != nil {
-			n.failf("TASKGATE_COSMOS_CREDENTIAL_LOADER", "", err)
-			return nil
-		}
-		option = "TASKGATE_COSMOS_ENDPOINT"
-		dial = func() (*azcosmos.Client, error) {
-			return azcosmos.NewClient(c.endpoint, token, cosmosstore.ClientOptions())
-		}
-	}
-	store, err := cosmosstore.New(func() (*azcosmos.ContainerClient, error) {
-		client, err := dial()
-		if err != nil {
-			return nil, err
-		}
-		return client.NewContainer(c.database, c.container)
-	}, cosmosstore.Options{})
-	if err != nil {
-		n.failf(option, "", err)
-		return nil
-	}
-	return store
-}
-
-func (n *connector) serviceBus(alias string, o *settings.ServiceBusOptions, topic bool) *servicebusdispatch.Dispatcher {
-	option := "SERVICEBUS_CONNECTION_STRING"
-	dial := func() (*azservicebus.Client, error) {
-		return azservicebus.NewClientFromConnectionString(string(o.ConnectionString), servicebusdispatch.ClientOptions())
-	}
-	if !o.UseConnectionString {
-		c, err := n.credential(o.CredentialLoader)
-		if err != nil {
-			n.failf("SERVICEBUS_CREDENTIAL_LOADER", alias, err)
-			return nil
-		}
-		option = "SERVICEBUS_NAMESPACE_FQDN"
-		dial = func() (*azservicebus.Client, error) {
-			return azservicebus.NewClient(o.NamespaceFQDN, c, servicebusdispatch.ClientOptions())
-		}
-	}
-	d, err := servicebusdispatch.New(dial, servicebusdispatch.Options{
-		Topic:           topic,
-		RequiresSession: o.RequiresSession,
-		MaxDeliveries:   int64(o.MaxDeliveries),
-		MaxMessageBytes: int64(o.MaxMessageKiB) << 10,
-	})
-	if err != nil {
-		n.failf(option, alias, err)
-		return nil
-	}
-	return d
-}
-
-func (n *connector) storageQueue(alias string, o *settings.StorageQueueOptions) *storagequeuedispatch.Dispatcher {
-	option := "STORAGE_ACCOUNT_CONNECTION_STRING"
-	client, err := (*azqueue.ServiceClient)(nil), error(nil)
-	if o.UseConnectionString {
-		client, err = azqueue.NewServiceClientFromConnectionString(string(o.ConnectionString), storagequeuedispatch.ClientOptions())
-	} else {
-		var c azcore.TokenCredential
-		if c, err = n.credential(o.CredentialLoader); err != nil {
-			n.failf("STORAGE_ACCOUNT_CREDENTIAL_LOADER", alias, err)
-			return nil
-		}
-		option = "STORAGE_ACCOUNT_URL"
-		client, err = azqueue.NewServiceClient(o.URL, c, storagequeuedispatch.ClientOptions())
-	}
-	if err != nil {
-		n.failf(option, alias, err)
-		return nil
-	}
-	return storagequeuedispatch.New(client, storagequeuedispatch.Options{MaxDeliveries: int64(o.MaxDeliveries)})
 }

@@ -34,6 +34,9 @@ func (d *Dispatcher) check(m task.Outgoing) error {
 	if m.Group != "" && !d.sessions {
 		return task.Errorf(task.MessageRejected, "%s has no groups: it requires no sessions", m.Queue)
 	}
+	if rule := checkGroup(m.Group); rule != "" {
+		return task.Errorf(task.MessageRejected, "the group %s", rule)
+	}
 	return nil
 }
 

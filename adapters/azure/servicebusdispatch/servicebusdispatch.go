@@ -74,7 +74,7 @@ func New(connect func() (*azservicebus.Client, error), o Options) (*Dispatcher, 
 		MaxMessageBytes: &o.MaxMessageBytes,
 	}
 	if o.RequiresSession {
-		d.limits.GroupMode = task.GroupOrder
+		d.limits.GroupMode, d.limits.CheckGroup = task.GroupOrder, checkGroup
 	}
 	if o.MaxDeliveries > 0 {
 		d.limits.MaxDeliveries = &o.MaxDeliveries
