@@ -81,8 +81,11 @@ check: ## gofmt, vet, staticcheck, race tests, import rules, tidy go.mod
 	$(GO) test -count=1 ./tests/imports
 	$(MAKE) race
 
-vuln: ## look the dependencies up in the vulnerability database
-	$(TOOL) govulncheck ./...
+vuln: ## look the dependencies up in the vulnerability database; fails where that cannot be reached
+	./tools/vuln ./...
+
+release: ## build the archives, SBOMs and checksums of a tagged commit into build/release (docs/releasing.md)
+	$(GO) run ./tools/release
 
 emulators: tests/emulators/node_modules/.installed ## install the emulators from their lockfile (needs Node)
 
@@ -118,4 +121,4 @@ key: ## mint an API key: make key NAME=shop SCOPES=enqueue+read
 clean: ## remove what was built
 	rm -rf build
 
-.PHONY: help run local aws build-Function build-ExampleWorker sam-check deploy-aws remove-aws azure deploy-azure remove-azure test race check vuln emulators mutants bench soak fuzz generate fmt key clean
+.PHONY: help run local aws build-Function build-ExampleWorker sam-check deploy-aws remove-aws azure deploy-azure remove-azure test race check vuln release emulators mutants bench soak fuzz generate fmt key clean
