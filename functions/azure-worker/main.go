@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"syscall"
 	"time"
 
@@ -36,6 +37,7 @@ func run(ctx context.Context, environ []string) error {
 	if env.Required(customhandler.PortVariable) != "" { // the host sets it
 		port = env.Int(customhandler.PortVariable, 0, 1, 65535)
 	}
+	timeout := functionTimeout(env)
 	if err := env.Err(); err != nil {
 		return err
 	}
@@ -49,20 +51,37 @@ func run(ctx context.Context, environ []string) error {
 		return err
 	}
 	return customhandler.Serve(ctx, listener, functionsworker.New(ctx, functionsworker.Config{
-		Functions: functions(w), MostPause: mostPause, Log: log,
+		Functions: functions(w), MaxPause: maxPause, Timeout: timeout, Log: log,
 	}), log)
 }
 
-// mostPause is below Service Bus' default lock of a minute. Ten deliveries, the
+// functionTimeout reads the time after which the host kills this process.
+func functionTimeout(env *settings.Env) time.Duration {
+	fallback := functionsworker.DefaultTimeout
+	if env.String("WEBSITE_SKU", "") == "Dynamic" { // the Consumption plan
+		fallback = functionsworker.ConsumptionTimeout
+	}
+	text, err := os.ReadFile(filepath.Join(env.String("FUNCTIONS_APP_ROOT_PATH", "."), "host.json"))
+	var timeout time.Duration
+	if err == nil {
+		timeout, err = functionsworker.Timeout(text, env.String("AzureFunctionsJobHost__functionTimeout", ""), fallback)
+	}
+	if err != nil {
+		env.Failf("the app's functionTimeout cannot be read: %v", err)
+	}
+	return timeout
+}
+
+// maxPause is below Service Bus' default lock of a minute. Ten deliveries, the
 // queues' limit, are then more than a few leases apart.
-const mostPause = 30 * time.Second
+const maxPause = 30 * time.Second
 
 // functions says what each function of the app is for, by its directory.
 func functions(w *worker.Worker) map[string]functionsworker.Function {
 	work := functionsworker.Function{Deliver: w.Process}
 	// A dead letter that is not acknowledged stays where it is, and comes again
 	// at once and for ever, unless it is held.
-	deadLetters := functionsworker.Function{Deliver: w.DeadLetter, Pause: mostPause}
+	deadLetters := functionsworker.Function{Deliver: w.DeadLetter, Pause: maxPause}
 	return map[string]functionsworker.Function{
 		"servicebus-queue":              work,
 		"servicebus-queue-dead-letters": deadLetters,

@@ -20,15 +20,15 @@ import (
 )
 
 // apps starts both apps, each under a host of its own, the worker reporting to
-// the API at the front's address.
-func apps(t *testing.T, c *cloud, worker functionshost.Options) (api *client, apiHost, workerHost *functionshost.Host) {
+// the API at the front's address; workerSettings are names and values in turns.
+func apps(t *testing.T, c *cloud, worker functionshost.Options, workerSettings ...string) (api *client, apiHost, workerHost *functionshost.Host) {
 	t.Helper()
 	f := newFront(t)
 	apiHost = functionshost.Start(t, filepath.Join(staged, "azure"), functionshost.Options{
 		Settings: with(c.apiSettings(), "TASKGATE_PUBLIC_URL", f.url),
 	})
 	f.leadsTo(apiHost)
-	worker.Settings = c.workerSettings(f.url)
+	worker.Settings = with(c.workerSettings(f.url), workerSettings...)
 	workerHost = functionshost.Start(t, filepath.Join(staged, "azure-worker"), worker)
 	return newClient(t, f.url), apiHost, workerHost
 }
@@ -103,6 +103,26 @@ func TestAKilledHandlerIsReplacedAndTheTaskGoesOn(t *testing.T) {
 	}
 	if doc := api.finished(id); string(doc.ReturnValue) != "3" {
 		t.Errorf("%s %v", doc.Status, doc.Errors)
+	}
+}
+
+// TestATaskBeyondTheHostsTimeoutEndsAlone: the host would kill the process, and
+// every task in it.
+func TestATaskBeyondTheHostsTimeoutEndsAlone(t *testing.T) {
+	c := newCloud(t)
+	api, _, _ := apps(t, c, functionshost.Options{}, "AzureFunctionsJobHost__functionTimeout", "00:00:08")
+	long := api.enqueue(`{"task_name":"sleep","args":[40],"backend":"storage","max_attempts":1}`)
+	api.until("the long task to have run for 4 s", func() bool {
+		doc := api.document(api.send(t.Context(), "GET", "/v1/tasks/"+long.ID, ""))
+		return doc.Progress != nil && doc.Progress.Fraction >= 0.1
+	})
+	short := api.finished(api.enqueue(`{"task_name":"sleep","args":[5],"backend":"storage"}`).ID)
+	if short.Status != task.Successful || short.Attempts != 1 {
+		t.Errorf("the other task: %s after %d attempts", short.Status, short.Attempts)
+	}
+	long = api.finished(long.ID)
+	if long.Status != task.Failed || len(long.Errors) != 1 || !strings.Contains(long.Errors[0].Traceback, "the worker is stopping") {
+		t.Errorf("the long task: %s, %v", long.Status, long.Errors)
 	}
 }
 

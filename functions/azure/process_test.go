@@ -37,7 +37,7 @@ func freePort(t *testing.T) string {
 func TestBothAppsAreReadyAtOnceAndEndByTheHostsRules(t *testing.T) {
 	for app, settings := range map[string]map[string]string{
 		"azure/taskgate":               offline(t),
-		"azure-worker/taskgate-worker": {"TASKGATE_EVENTS_BASE": "http://127.0.0.1:1"},
+		"azure-worker/taskgate-worker": {"TASKGATE_EVENTS_BASE": "http://127.0.0.1:1", "FUNCTIONS_APP_ROOT_PATH": filepath.Join(staged, "azure-worker")},
 	} {
 		port := freePort(t)
 		cmd := exec.CommandContext(t.Context(), filepath.Join(staged, filepath.FromSlash(app)))

@@ -136,7 +136,7 @@ func TestARefusalIsHeldBackAsLongAsTheWorkerAsks(t *testing.T) {
 				a := newApp(c.outcome)
 				f := a.Functions["queue"]
 				f.Pause = c.pause
-				a.Functions["queue"], a.MostPause = f, 30*time.Second
+				a.Functions["queue"], a.MaxPause = f, 30*time.Second
 				ctx := t.Context()
 				if c.hangsUp > 0 {
 					var cancel context.CancelFunc
@@ -173,5 +173,54 @@ func TestATaskOutlivesItsInvocationAndNotTheProcess(t *testing.T) {
 	end(context.Canceled)
 	if ctx.Err() == nil {
 		t.Error("the task goes on when the process is to end")
+	}
+}
+
+// TestTheHostsTimeoutEndsOneTaskAndNotTheProcess: the host kills the process when
+// one invocation exceeds functionTimeout.
+func TestTheHostsTimeoutEndsOneTaskAndNotTheProcess(t *testing.T) {
+	const timeout = 30 * time.Minute
+	for name, c := range map[string]struct {
+		deliver func(context.Context) worker.Outcome
+		want    time.Duration // when it is answered, by which status
+		status  int
+	}{
+		"a handler that ends with its context": {func(ctx context.Context) worker.Outcome {
+			<-ctx.Done()
+			time.Sleep(3 * time.Second) // reports
+			return worker.Outcome{}
+		}, timeout - 5*time.Second, 500},
+		"a result that comes just in time": {func(ctx context.Context) worker.Outcome {
+			<-ctx.Done()
+			return worker.Outcome{Acknowledge: true}
+		}, timeout - 8*time.Second, 200},
+		"a handler that ignores its context": {func(context.Context) worker.Outcome {
+			time.Sleep(2 * timeout)
+			return worker.Outcome{Acknowledge: true}
+		}, timeout - 2*time.Second, 500},
+		"a refusal that is to be held": {func(ctx context.Context) worker.Outcome {
+			<-ctx.Done()
+			return worker.Outcome{Delay: 20 * time.Second}
+		}, timeout - 2*time.Second, 500},
+		"a handler that has time enough": {func(context.Context) worker.Outcome {
+			time.Sleep(timeout - time.Minute)
+			return worker.Outcome{Acknowledge: true}
+		}, timeout - time.Minute, 200},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				a := newApp(worker.Outcome{})
+				a.Timeout, a.MaxPause = timeout, 30*time.Second
+				a.Functions["queue"] = functionsworker.Function{Deliver: func(ctx context.Context, _ worker.Delivery) worker.Outcome {
+					return c.deliver(ctx)
+				}}
+				start := time.Now()
+				status := a.invoke(t.Context(), t, "POST", "/queue", `{"Data":{"m":`+message+`}}`)
+				if took := time.Since(start); status != c.status || took != c.want {
+					t.Errorf("%d after %v, want %d after %v", status, took, c.status, c.want)
+				}
+				time.Sleep(2 * timeout) // until the last handler has ended
+			})
+		})
 	}
 }

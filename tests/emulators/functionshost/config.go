@@ -1,12 +1,14 @@
 package functionshost
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
+	"time"
 )
 
 // hostConfig is the part of host.json that matters here, with its defaults.
@@ -32,6 +34,23 @@ type hostConfig struct {
 		}
 		ServiceBus struct{ MaxConcurrentCalls int }
 	}
+	FunctionTimeout string // hh:mm:ss; "" = none here
+}
+
+// timeoutOverride is the app setting that stands for host.json's functionTimeout.
+const timeoutOverride = "AzureFunctionsJobHost__functionTimeout"
+
+// functionTimeout is how long an invocation may run; 0 = for ever.
+func functionTimeout(config hostConfig, settings map[string]string) (time.Duration, error) {
+	text := cmp.Or(settings[timeoutOverride], config.FunctionTimeout)
+	if text == "" || text == "-1" {
+		return 0, nil
+	}
+	clock, err := time.Parse(time.TimeOnly, text)
+	if err != nil {
+		return 0, fmt.Errorf("functionshost: functionTimeout: %w", err)
+	}
+	return clock.Sub(clock.Truncate(24 * time.Hour)), nil
 }
 
 // binding is one binding of a function.json, of any type.

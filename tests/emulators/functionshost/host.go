@@ -49,6 +49,7 @@ type Host struct {
 	options   Options
 	config    hostConfig
 	functions []function
+	timeout   time.Duration // of an invocation; 0 = none
 	server    *httptest.Server
 	out       child.Output
 	ctx       context.Context
@@ -72,7 +73,11 @@ func Start(t testing.TB, dir string, options Options) *Host {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := &Host{t: t, dir: dir, options: options, config: config, functions: functions, change: make(chan struct{})}
+	timeout, err := functionTimeout(config, options.Settings)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := &Host{t: t, dir: dir, options: options, config: config, functions: functions, timeout: timeout, change: make(chan struct{})}
 	h.ctx, h.cancel = context.WithCancel(context.Background())
 	h.server = httptest.NewServer(http.HandlerFunc(h.serve))
 	t.Cleanup(func() {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"mime"
 	"net/http"
+	"time"
 )
 
 // payload is what the handler is sent for every trigger but HTTP.
@@ -26,11 +27,16 @@ type result struct {
 }
 
 // invoke posts a payload to /<FunctionName>. Any error means that the invocation failed, and that the
-// message is to be delivered again.
+// message is to be delivered again. An invocation beyond functionTimeout ends the handler, and every
+// other invocation with it.
+// https://learn.microsoft.com/azure/azure-functions/functions-host-json#functiontimeout
 func (h *Host) invoke(ctx context.Context, f function, data string, metadata map[string]any) error {
 	h.mu.Lock()
-	base := h.handler
+	base, proc := h.handler, h.proc
 	h.mu.Unlock()
+	if h.timeout > 0 {
+		defer time.AfterFunc(h.timeout, proc.Kill).Stop()
+	}
 	if base == "" {
 		return errors.New("the handler is not running")
 	}
