@@ -73,8 +73,9 @@ type Dispatcher interface {
 	// Dispatch returns once the target has durably accepted m. It delivers at
 	// least once, never before m.Due, with Body and Attributes unchanged, but
 	// that a target which cannot carry a character in a JSON string may have it
-	// escaped. m.Route is what Limits answered, perhaps some time ago. The same
-	// m.ID may come again, and is then accepted or dropped as a duplicate.
+	// escaped. m.Route is what Limits answered, perhaps some time ago: the message
+	// goes that way, also where m.Due has passed meanwhile. The same m.ID may come
+	// again, and is then accepted or dropped as a duplicate.
 	Dispatch(ctx context.Context, m Outgoing) (Receipt, error)
 
 	// Cancel removes a message that Dispatch accepted. Where the target cannot,
@@ -148,6 +149,10 @@ type DispatchResult struct {
 type Limits struct {
 	Route      string                           `json:"-"` // which way a message goes: dispatch.route
 	CheckGroup func(group string) (rule string) `json:"-"` // the rule that a group breaks, or ""; nil = any will do
+
+	// CheckTaskName returns the rule that a task's name breaks, or "", where the
+	// target carries the name in an attribute; nil = any will do.
+	CheckTaskName func(name string) (rule string) `json:"-"`
 
 	SupportsDefer   bool      `json:"supports_defer"`
 	MaxDelaySeconds *int64    `json:"max_delay_seconds"`

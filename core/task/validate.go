@@ -42,6 +42,11 @@ func check(req Request, limits Limits, due Time, now time.Time) error {
 		kinds = append(kinds, k)
 		errs = append(errs, strictjson.FieldError{Pointer: "/" + member, Detail: fmt.Sprintf(rule, args...)})
 	}
+	if limits.CheckTaskName != nil {
+		if rule := limits.CheckTaskName(req.TaskName); rule != "" {
+			broken(InvalidTask, "task_name", "%s", rule)
+		}
+	}
 	if req.Priority != 0 {
 		broken(PriorityUnsupported, "priority", "must be 0: no target has priorities")
 	}

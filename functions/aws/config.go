@@ -6,8 +6,8 @@ import (
 	"github.com/taskgate/taskgate/functions/settings"
 )
 
-// config is what the function is told by its environment. Where the AWS
-// services are, the SDK reads itself: AWS_REGION, AWS_ENDPOINT_URL_<SERVICE>.
+// config is what the function reads from its environment. The SDK itself reads
+// where the AWS services are: AWS_REGION, AWS_ENDPOINT_URL_<SERVICE>.
 type config struct {
 	settings.Service
 	table string // the DynamoDB table
@@ -25,6 +25,14 @@ func readConfig(environ []string) (config, error) {
 			Auth: []settings.Auth{settings.AuthKeys, settings.AuthPlatform},
 		}),
 		table: env.Required("TASKGATE_TABLE"),
+	}
+	for _, b := range c.Backends {
+		check := checkName(b)
+		for _, name := range append([]string{b.DefaultQueue}, b.Queues...) {
+			if rule := check(name); name != "" && rule != "" {
+				env.Failf("TASKGATE_TASKS: %s: the queue name %q %s", b.Alias, name, rule)
+			}
+		}
 	}
 	return c, env.Err()
 }

@@ -13,7 +13,7 @@ import (
 	"github.com/taskgate/taskgate/adapters/aws/awssdk"
 	"github.com/taskgate/taskgate/adapters/aws/dynamostore"
 	"github.com/taskgate/taskgate/adapters/aws/lambdadispatch"
-	"github.com/taskgate/taskgate/adapters/aws/schedulerdispatch"
+	"github.com/taskgate/taskgate/adapters/aws/schedule"
 	"github.com/taskgate/taskgate/adapters/aws/snsdispatch"
 	"github.com/taskgate/taskgate/adapters/aws/sqsdispatch"
 	"github.com/taskgate/taskgate/core/httpapi"
@@ -38,36 +38,41 @@ func (c config) api(sdk aws.Config, log *slog.Logger) (httpapi.Config, warmUp) {
 
 // backend wires one of TASKS, with the clients that it needs and no others.
 func backend(sdk aws.Config, b settings.Backend) task.Backend {
-	var target string
-	var dispatcher task.Dispatcher
 	switch o := b.Options.(type) {
 	case *settings.SQSOptions:
 		sdk := in(sdk, o.Region)
-		options := sqsdispatch.Options{}
-		if s := schedules(sdk, o.Scheduler); s != nil {
-			options.Scheduler = s
-		}
-		target, dispatcher = "sqs", sqsdispatch.New(sqs.NewFromConfig(sdk), options)
+		return wire(b, "sqs", sqsdispatch.New(sqs.NewFromConfig(sdk), sqsdispatch.Options{Scheduler: schedules(sdk, o.Scheduler)}))
 	case *settings.EventBridgeSchedulerOptions:
 		sdk := in(sdk, o.Region)
 		options := sqsdispatch.Options{Scheduler: schedules(sdk, o.Scheduler), ScheduleAlways: true}
-		target, dispatcher = "scheduler", sqsdispatch.New(sqs.NewFromConfig(sdk), options)
+		return wire(b, "scheduler", sqsdispatch.New(sqs.NewFromConfig(sdk), options))
 	case *settings.SNSOptions:
 		sdk := in(sdk, o.Region)
-		options := snsdispatch.Options{ARNPrefix: o.ARNPrefix}
-		if s := schedules(sdk, o.Scheduler); s != nil {
-			options.Scheduler = s
-		}
-		target, dispatcher = "sns", snsdispatch.New(sns.NewFromConfig(sdk), options)
+		options := snsdispatch.Options{ARNPrefix: o.ARNPrefix, Scheduler: schedules(sdk, o.Scheduler)}
+		return wire(b, "sns", snsdispatch.New(sns.NewFromConfig(sdk), options))
 	case *settings.LambdaOptions:
 		sdk := in(sdk, o.Region)
-		options := lambdadispatch.Options{}
-		if s := schedules(sdk, o.Scheduler); s != nil {
-			options.Scheduler = s
-		}
-		target, dispatcher = "lambda", lambdadispatch.New(lambda.NewFromConfig(sdk), options)
+		return wire(b, "lambda", lambdadispatch.New(lambda.NewFromConfig(sdk), lambdadispatch.Options{Scheduler: schedules(sdk, o.Scheduler)}))
 	}
-	return wiring.Backend(b, target, dispatcher)
+	return task.Backend{} // readConfig takes no other
+}
+
+func wire(b settings.Backend, target string, d task.Dispatcher) task.Backend {
+	wired := wiring.Backend(b, target, d)
+	wired.CheckQueue = checkName(b)
+	return wired
+}
+
+// checkName returns the function that checks the names of a backend's queues,
+// topics or functions.
+func checkName(b settings.Backend) func(name string) (rule string) {
+	switch b.Options.(type) {
+	case *settings.SNSOptions:
+		return snsdispatch.CheckName
+	case *settings.LambdaOptions:
+		return lambdadispatch.CheckName
+	}
+	return sqsdispatch.CheckName
 }
 
 // in returns the configuration for a region, "" being the function's own.
@@ -78,10 +83,10 @@ func in(sdk aws.Config, region string) aws.Config {
 	return sdk
 }
 
-// schedules returns nil where no role is configured: the Scheduler is not used.
-func schedules(sdk aws.Config, o settings.Scheduler) *schedulerdispatch.Scheduler {
+// schedules returns nil where no role is configured: then the Scheduler is not used.
+func schedules(sdk aws.Config, o settings.Scheduler) *schedule.Scheduler {
 	if o.RoleARN == "" {
 		return nil
 	}
-	return schedulerdispatch.New(scheduler.NewFromConfig(sdk), schedulerdispatch.Options(o))
+	return schedule.New(scheduler.NewFromConfig(sdk), schedule.Options{RoleARN: o.RoleARN, GroupName: o.GroupName, DLQARN: o.DLQARN})
 }

@@ -21,7 +21,7 @@ import (
 	"github.com/taskgate/taskgate/adapters/aws/awssdk"
 	"github.com/taskgate/taskgate/adapters/aws/dynamostore"
 	"github.com/taskgate/taskgate/adapters/aws/lambdadispatch"
-	"github.com/taskgate/taskgate/adapters/aws/schedulerdispatch"
+	"github.com/taskgate/taskgate/adapters/aws/schedule"
 	"github.com/taskgate/taskgate/adapters/aws/snsdispatch"
 	"github.com/taskgate/taskgate/adapters/aws/sqsdispatch"
 	"github.com/taskgate/taskgate/core/task"
@@ -161,7 +161,7 @@ func brownOut(store, queue, target, messages string) *task.Service {
 		b.Dispatcher = sqsdispatch.New(sqs.NewFromConfig(at(queue)), sqsdispatch.Options{})
 	case "scheduler":
 		b.Dispatcher = sqsdispatch.New(sqs.NewFromConfig(at(messages)), sqsdispatch.Options{
-			Scheduler: schedulerdispatch.New(scheduler.NewFromConfig(at(queue)), schedulerdispatch.Options{RoleARN: "arn:aws:iam::" + awsemu.Account + ":role/scheduler"}), ScheduleAlways: true,
+			Scheduler: schedule.New(scheduler.NewFromConfig(at(queue)), schedule.Options{RoleARN: "arn:aws:iam::" + awsemu.Account + ":role/scheduler"}), ScheduleAlways: true,
 		})
 	case "sns":
 		b.Dispatcher = snsdispatch.New(sns.NewFromConfig(at(queue)), snsdispatch.Options{ARNPrefix: awsemu.ARN("sns", "")})

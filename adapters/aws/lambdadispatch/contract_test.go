@@ -11,7 +11,7 @@ import (
 
 	"github.com/taskgate/taskgate/adapters/aws/awssdk"
 	"github.com/taskgate/taskgate/adapters/aws/lambdadispatch"
-	"github.com/taskgate/taskgate/adapters/aws/schedulerdispatch"
+	"github.com/taskgate/taskgate/adapters/aws/schedule"
 	"github.com/taskgate/taskgate/core/task"
 	"github.com/taskgate/taskgate/core/task/dispatchtest"
 	"github.com/taskgate/taskgate/tests/emulators/awsemu"
@@ -54,7 +54,7 @@ func receiver(events chan []byte) func(context.Context) (dispatchtest.Delivery, 
 	}
 }
 
-func TestTheDispatcherKeepsItsContract(t *testing.T) {
+func TestFunctionKeepsTheContract(t *testing.T) {
 	url, events := worker(t)
 	d := lambdadispatch.New(client(url), lambdadispatch.Options{})
 	dispatchtest.Run(t, func(t *testing.T) dispatchtest.Subject {
@@ -62,24 +62,25 @@ func TestTheDispatcherKeepsItsContract(t *testing.T) {
 	})
 }
 
-func TestWithTheSchedulerItKeepsItsContract(t *testing.T) {
+func TestFunctionWithSchedulerKeepsTheContract(t *testing.T) {
 	for _, name := range []string{"worker", awsemu.ARN("lambda", "function:worker")} {
 		t.Run(name, func(t *testing.T) {
 			url, events := worker(t)
 			double := schedulerdouble.New(t, time.Now(), schedulerdouble.Targets{Lambda: client(url)})
 			cfg := awsemu.Config(double.URL())
 			awssdk.Bound(&cfg)
-			s := schedulerdispatch.New(scheduler.NewFromConfig(cfg), schedulerdispatch.Options{RoleARN: "arn:aws:iam::000000000000:role/scheduler"})
+			s := schedule.New(scheduler.NewFromConfig(cfg), schedule.Options{RoleARN: "arn:aws:iam::000000000000:role/scheduler", Now: double.Now})
 			d := lambdadispatch.New(client(url), lambdadispatch.Options{Scheduler: s, Now: double.Now})
 			dispatchtest.Run(t, func(t *testing.T) dispatchtest.Subject {
 				return dispatchtest.Subject{
 					Dispatcher: d, Queue: name, MissingQueue: "no-such-function", NoAttributes: true, Receive: receiver(events), Now: double.Now,
+					Late: awssdk.AnswerTime + 2*time.Second,
 					WaitUntil: func(ctx context.Context, at time.Time) error {
 						return double.Advance(ctx, max(0, at.Sub(double.Now())))
 					},
 				}
 			})
-			later := task.Outgoing{ID: task.NewID(), Queue: "no-such-function", Body: []byte("{}"), Due: task.At(double.Now().Add(time.Hour))}
+			later := task.Outgoing{ID: task.NewID(), Queue: "no-such-function", Body: []byte("{}"), Route: schedule.Route, Due: task.At(double.Now().Add(time.Hour))}
 			if _, err := d.Dispatch(t.Context(), later); task.KindOf(err) != task.Unavailable || !strings.Contains(err.Error(), "there is no function no-such-function") {
 				t.Errorf("a missing function, later: %v", err)
 			}
@@ -87,7 +88,7 @@ func TestWithTheSchedulerItKeepsItsContract(t *testing.T) {
 	}
 }
 
-func TestEveryFaultIsBoundedAndOver(t *testing.T) {
+func TestFaultsAreBoundedAndRecover(t *testing.T) {
 	url, _ := worker(t)
 	p := faults.To(t, url)
 	d := lambdadispatch.New(client(p.URL()), lambdadispatch.Options{})

@@ -13,25 +13,30 @@ import (
 	"github.com/aws/smithy-go"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 
+	"github.com/taskgate/taskgate/adapters/aws/schedule"
 	"github.com/taskgate/taskgate/core/task"
 )
 
 func TestEvent(t *testing.T) {
 	body := func(n int) []byte { return []byte(strings.Repeat("x", n)) }
 	for name, c := range map[string]struct {
-		m     task.Outgoing
-		later bool
-		kind  task.Kind
+		m    task.Outgoing
+		due  time.Duration // 0 = at once
+		kind task.Kind
 	}{
-		"small":               {task.Outgoing{Body: body(2)}, false, ""},
-		"at the limit":        {task.Outgoing{Body: body(MaxMessageBytes)}, false, ""},
-		"above":               {task.Outgoing{Body: body(MaxMessageBytes + 1)}, false, task.MessageTooLarge},
-		"at the limit, later": {task.Outgoing{Body: body(MaxScheduledBytes)}, true, ""},
-		"above, later":        {task.Outgoing{Body: body(MaxScheduledBytes + 1)}, true, task.MessageTooLarge},
-		"a group":             {task.Outgoing{Body: body(2), Group: "g"}, false, task.MessageRejected},
+		"small":           {task.Outgoing{Body: body(2)}, 0, ""},
+		"at the limit":    {task.Outgoing{Body: body(MaxMessageBytes)}, 0, ""},
+		"above":           {task.Outgoing{Body: body(MaxMessageBytes + 1)}, 0, task.MessageTooLarge},
+		"overdue":         {task.Outgoing{Body: body(2)}, -time.Hour, ""},
+		"later, directly": {task.Outgoing{Body: body(2)}, time.Hour, task.MessageRejected},
+		"later":           {task.Outgoing{Body: body(2), Route: schedule.Route}, time.Hour, ""},
+		"a group":         {task.Outgoing{Body: body(2), Group: "g"}, 0, task.MessageRejected},
 	} {
 		c.m.Queue = "worker"
-		in, err := event(c.m, c.later)
+		if c.due != 0 {
+			c.m.Due = task.At(time.Now().Add(c.due))
+		}
+		in, err := New(nil, Options{}).event(c.m)
 		if task.KindOf(err) != c.kind {
 			t.Errorf("%s: %v, want %q", name, err, c.kind)
 		}
@@ -41,7 +46,7 @@ func TestEvent(t *testing.T) {
 	}
 }
 
-func TestWithoutARoleNothingIsDelayed(t *testing.T) {
+func TestDelayWithoutRoleIsRefused(t *testing.T) {
 	f := New(nil, Options{})
 	if l := f.Limits(t.Context(), "worker", time.Hour); l.SupportsDefer || l.SupportsCancel || l.Route != Route || l.MaxDeliveries != nil {
 		t.Errorf("limits %+v", l)
@@ -49,6 +54,23 @@ func TestWithoutARoleNothingIsDelayed(t *testing.T) {
 	_, err := f.Dispatch(t.Context(), task.Outgoing{Queue: "worker", Due: task.At(time.Now().Add(time.Hour))})
 	if task.KindOf(err) != task.MessageRejected {
 		t.Error(err)
+	}
+}
+
+func TestCheckName(t *testing.T) {
+	const account = "123456789012"
+	for name, valid := range map[string]bool{
+		"worker": true, "worker:live": true, "worker:7": true, "worker:$LATEST": true, "function": true, "function:1": true, strings.Repeat("x", 64): true,
+		account + ":function:worker": true, account + ":function:worker:live": true,
+		"arn:aws:lambda:eu-west-1:" + account + ":function:worker": true, "arn:aws-cn:lambda:cn-north-1:" + account + ":function:worker:live": true,
+		"": false, "a/b": false, "a b": false, "worker:": false, ":live": false, "a:b:c": false, strings.Repeat("x", 65): false, "worker.fifo": false,
+		"arn:aws:sqs:eu-west-1:" + account + ":worker": false, "arn:aws:lambda:eu-west-1:" + account + ":layer:worker": false,
+		"arn:aws:lambda:eu-west-1:1:function:worker": false, "arn:aws:sns:eu-west-1:" + account + ":function:worker": false,
+		"arn:aws:lambda::" + account + ":function:worker": false, "1:function:worker": false, account + ":function:": false,
+	} {
+		if rule := CheckName(name); (rule == "") != valid {
+			t.Errorf("%q: %q", name, rule)
+		}
 	}
 }
 

@@ -3,52 +3,36 @@
 package lambdadispatch
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/arn"
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
 	"github.com/aws/aws-sdk-go-v2/service/lambda/types"
 
 	"github.com/taskgate/taskgate/adapters/aws/awssdk"
+	"github.com/taskgate/taskgate/adapters/aws/internal/message"
+	"github.com/taskgate/taskgate/adapters/aws/schedule"
 	"github.com/taskgate/taskgate/core/task"
 )
 
-// The ways that a message goes.
-const (
-	Route          = "lambda"
-	RouteScheduler = "scheduler"
-)
+// Route is the route of a message that invokes its function directly.
+const Route = "lambda"
 
 // MaxMessageBytes is the most that an asynchronous event may have: 1 MB.
 // https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
 const MaxMessageBytes = 1 << 20
 
-// MaxScheduledBytes is the most that a message by the Scheduler may have, so
-// that it fits into a schedule whatever is in it: a character is 6 in its input
-// at the worst (\u003c).
-const MaxScheduledBytes = 32 << 10
-
-// Scheduler invokes a function later, as adapters/aws/schedulerdispatch does.
-// Errors are [*task.Error].
-type Scheduler interface {
-	// FunctionARN returns the ARN of a function by the name that Invoke takes.
-	FunctionARN(name string) string
-	// Schedule gives input to the function of that ARN at due or soon after. A
-	// repeated id is accepted.
-	Schedule(ctx context.Context, id string, due time.Time, arn string, input []byte) error
-	// Cancel takes a schedule back, unless it is gone.
-	Cancel(ctx context.Context, id string) error
-}
-
-// Options are what a backend says of its functions.
+// Options are the settings of a backend.
 type Options struct {
-	Scheduler Scheduler        // for delays, which Lambda has not; nil = they are refused
-	Now       func() time.Time // nil = time.Now
+	Scheduler *schedule.Scheduler // for delays, which Lambda does not have; nil = they are refused
+	Now       func() time.Time    // nil = time.Now
 }
 
 // Function sends to functions, by their names or ARNs. It is a [task.Dispatcher].
@@ -65,82 +49,100 @@ func New(client *lambda.Client, o Options) *Function {
 	return &Function{client: client, options: o}
 }
 
-// Limits implements [task.Dispatcher]. How often Lambda repeats a failed event
-// is the function's own setting, and not known here.
+// CheckName returns the rule that a function's name breaks, or "". Like Invoke it
+// takes the name, a part of the ARN or all of it, each with a version or an alias.
+// https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html#API_Invoke_RequestParameters
+func CheckName(name string) string {
+	if len(name) > 170 || !validName(name) {
+		return "must be a Lambda function's name (1 to 64 letters, digits, - and _) or ARN, perhaps with a version or an alias"
+	}
+	return ""
+}
+
+// validName takes off what may stand around the name in its longest form,
+// arn:aws:lambda:region:account:function:name:version.
+func validName(name string) bool {
+	parts := strings.Split(name, ":")
+	if len(parts) > 2 {
+		i := slices.Index(parts, "function")
+		a, err := arn.Parse(name)
+		if err == nil && (i != 5 || a.Service != "lambda" || a.Region == "") || err != nil && i != 1 {
+			return false
+		}
+		if account := parts[i-1]; len(account) != 12 || strings.Trim(account, "0123456789") != "" {
+			return false
+		}
+		parts = parts[i+1:]
+	}
+	if len(parts) == 2 && (parts[1] == "$LATEST" || message.IsName(parts[1], 128)) {
+		parts = parts[:1]
+	}
+	return len(parts) == 1 && message.IsName(parts[0], 64)
+}
+
+// Limits implements [task.Dispatcher]. It chooses the route: every delay goes by
+// the Scheduler. How often Lambda repeats a failed event is a setting of the
+// function, and not known here.
 func (f *Function) Limits(_ context.Context, _ string, delay time.Duration) task.Limits {
 	l := task.Limits{
 		Route:           Route,
 		SupportsDefer:   f.options.Scheduler != nil,
 		MaxMessageBytes: new(int64(MaxMessageBytes)),
 	}
-	if f.options.Scheduler != nil && delay > 0 {
-		l.Route, l.SupportsCancel = RouteScheduler, true
-		l.MaxMessageBytes = new(int64(MaxScheduledBytes))
+	if l.SupportsDefer && delay > 0 {
+		return schedule.Limit(l)
 	}
 	return l
 }
 
-// Dispatch implements [task.Dispatcher]. Lambda has no duplicate detection: an
-// id that comes again is another invocation. Attributes are left out: an event
-// has none.
+// Dispatch implements [task.Dispatcher]. Lambda does not detect duplicates: an id
+// that comes again is another invocation. Attributes are left out, because an
+// event has none.
 func (f *Function) Dispatch(ctx context.Context, m task.Outgoing) (task.Receipt, error) {
-	later := m.Due.After(f.options.Now())
-	in, err := event(m, later)
+	in, err := f.event(m)
 	if err != nil {
 		return task.Receipt{}, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, awssdk.AnswerTime)
 	defer cancel()
-	if later {
-		return task.Receipt{}, f.schedule(ctx, m, in)
+	if m.Route == schedule.Route {
+		return task.Receipt{}, f.schedule(ctx, m)
 	}
 	_, err = f.client.Invoke(ctx, in)
 	return task.Receipt{}, translate(err, m.Queue)
 }
 
-// event builds the SDK's input.
+// event makes the SDK's input.
 // https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html
-func event(m task.Outgoing, later bool) (*lambda.InvokeInput, error) {
-	most := MaxMessageBytes
-	if later {
-		most = MaxScheduledBytes
-	}
-	if len(m.Body) > most {
-		return nil, task.Errorf(task.MessageTooLarge, "the message has %d bytes, and the function %s takes %d", len(m.Body), m.Queue, most)
-	}
-	if m.Group != "" {
+func (f *Function) event(m task.Outgoing) (*lambda.InvokeInput, error) {
+	switch {
+	case len(m.Body) > MaxMessageBytes:
+		return nil, task.Errorf(task.MessageTooLarge, "the message has %d bytes, and the function %s takes %d", len(m.Body), m.Queue, MaxMessageBytes)
+	case m.Group != "":
 		return nil, task.Errorf(task.MessageRejected, "functions have no groups")
+	case m.Route != schedule.Route && m.Due.After(f.options.Now()):
+		return nil, task.Errorf(task.MessageRejected, "the function %s cannot be invoked later: there is no role for EventBridge Scheduler", m.Queue)
 	}
 	return &lambda.InvokeInput{
 		FunctionName: aws.String(m.Queue), InvocationType: types.InvocationTypeEvent, Payload: m.Body,
 	}, nil
 }
 
-// schedule gives the event to the Scheduler, whose target the function itself
-// is: there are no attributes to be lost. A schedule would be accepted for a
-// function that is not there, and so it is asked for, by a call that needs no
-// other permission and invokes nothing. What else that call says is no reason
+// schedule gives the event to the Scheduler. AWS accepts a schedule for a function
+// that does not exist, so a dry run asks for it first: that needs no further
+// permission and invokes nothing. Whatever else the dry run answers is no reason
 // not to schedule.
-func (f *Function) schedule(ctx context.Context, m task.Outgoing, in *lambda.InvokeInput) error {
-	if f.options.Scheduler == nil {
-		return task.Errorf(task.MessageRejected, "the function %s cannot be invoked later: there is no role for EventBridge Scheduler", m.Queue)
-	}
-	dry := *in
-	dry.InvocationType, dry.Payload = types.InvocationTypeDryRun, nil
-	if _, err := f.client.Invoke(ctx, &dry); missing(err) || ctx.Err() != nil {
+func (f *Function) schedule(ctx context.Context, m task.Outgoing) error {
+	_, err := f.client.Invoke(ctx, &lambda.InvokeInput{FunctionName: aws.String(m.Queue), InvocationType: types.InvocationTypeDryRun})
+	if missing(err) || ctx.Err() != nil {
 		return translate(errors.Join(err, ctx.Err()), m.Queue)
 	}
-	input := bytes.ReplaceAll(m.Body, []byte("<"), []byte(`\u003c`)) // or keywords in it would be replaced
-	return f.options.Scheduler.Schedule(ctx, m.ID, m.Due.Time, f.options.Scheduler.FunctionARN(m.Queue), input)
+	return f.options.Scheduler.Invoke(ctx, m)
 }
 
-// Cancel implements [task.Dispatcher]. It takes back what is with the
-// Scheduler; what Lambda has accepted stays.
+// Cancel implements [task.Dispatcher]. What Lambda has accepted stays so.
 func (f *Function) Cancel(ctx context.Context, s task.Sent) error {
-	if s.Route != RouteScheduler || f.options.Scheduler == nil {
-		return translate(ctx.Err(), s.Queue)
-	}
-	return f.options.Scheduler.Cancel(ctx, s.ID)
+	return f.options.Scheduler.Cancel(ctx, s)
 }
 
 func missing(err error) bool {

@@ -10,12 +10,13 @@ import (
 
 	"github.com/taskgate/taskgate/adapters/aws/internal/batch"
 	"github.com/taskgate/taskgate/adapters/aws/internal/message"
+	"github.com/taskgate/taskgate/adapters/aws/schedule"
 	"github.com/taskgate/taskgate/core/task"
 )
 
-// DispatchBatch implements [task.BatchDispatcher]. The calls to a standard
-// topic are made side by side, those to a FIFO topic in order. All messages of a
-// call together may have what the topic takes of one.
+// DispatchBatch implements [task.BatchDispatcher]. The calls to a standard topic
+// run concurrently, those to a FIFO topic in order. The messages of one call may
+// together be as large as one message may be.
 // https://docs.aws.amazon.com/sns/latest/api/API_PublishBatch.html
 func (t *Topic) DispatchBatch(ctx context.Context, ms []task.Outgoing) []task.DispatchResult {
 	results := make([]task.DispatchResult, len(ms))
@@ -23,17 +24,17 @@ func (t *Topic) DispatchBatch(ctx context.Context, ms []task.Outgoing) []task.Di
 		return results
 	}
 	name := ms[0].Queue
-	most := t.size(ctx, name)
+	size := t.size(ctx, name)
 	var entries []batch.Entry[types.PublishBatchRequestEntry]
 	var schedules sync.WaitGroup
 	for i, m := range ms {
-		in, bytes, err := build(m, t.arn(name), most)
-		if err != nil {
-			results[i].Err = err
+		if m.Route == schedule.Route {
+			schedules.Go(func() { results[i].Err = t.schedule(ctx, m) })
 			continue
 		}
-		if m.Due.After(t.options.Now()) {
-			schedules.Go(func() { results[i].Err = t.schedule(ctx, m) })
+		in, bytes, err := t.build(m, size)
+		if err != nil {
+			results[i].Err = err
 			continue
 		}
 		entries = append(entries, batch.Entry[types.PublishBatchRequestEntry]{Place: i, Bytes: bytes, Message: types.PublishBatchRequestEntry{
@@ -44,12 +45,12 @@ func (t *Topic) DispatchBatch(ctx context.Context, ms []task.Outgoing) []task.Di
 			MessageDeduplicationId: in.MessageDeduplicationId,
 		}})
 	}
-	batch.Send(ctx, entries, most, message.IsFIFO(name), t.call(name), results)
+	batch.Send(ctx, entries, size, message.IsFIFO(name), t.call(name), results)
 	schedules.Wait()
 	return results
 }
 
-// call makes one call.
+// call returns the function that sends a part of the batch.
 func (t *Topic) call(name string) batch.Call[types.PublishBatchRequestEntry] {
 	return func(ctx context.Context, entries []types.PublishBatchRequestEntry) (map[string]batch.Outcome, error) {
 		out, err := t.client.PublishBatch(ctx, &sns.PublishBatchInput{TopicArn: aws.String(t.arn(name)), PublishBatchRequestEntries: entries})

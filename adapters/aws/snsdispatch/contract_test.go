@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -17,7 +16,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
 
 	"github.com/taskgate/taskgate/adapters/aws/awssdk"
-	"github.com/taskgate/taskgate/adapters/aws/schedulerdispatch"
+	"github.com/taskgate/taskgate/adapters/aws/schedule"
 	"github.com/taskgate/taskgate/adapters/aws/snsdispatch"
 	"github.com/taskgate/taskgate/core/task"
 	"github.com/taskgate/taskgate/core/task/dispatchtest"
@@ -118,18 +117,18 @@ func TestTopicsWithTheSchedulerKeepTheContract(t *testing.T) {
 			e := emulators.SQS(t)
 			receive := createTopic(t, e.URL(), name, nil)
 			double := schedulerdouble.New(t, time.Now(), schedulerdouble.Targets{SNS: sns.NewFromConfig(config(e.URL()))})
-			s := schedulerdispatch.New(scheduler.NewFromConfig(config(double.URL())), schedulerdispatch.Options{RoleARN: "arn:aws:iam::000000000000:role/scheduler"})
+			s := schedule.New(scheduler.NewFromConfig(config(double.URL())), schedule.Options{RoleARN: "arn:aws:iam::000000000000:role/scheduler", Now: double.Now})
 			d := open(e.URL(), snsdispatch.Options{Scheduler: s, Now: double.Now})
 			dispatchtest.Run(t, func(t *testing.T) dispatchtest.Subject {
 				return dispatchtest.Subject{
-					Dispatcher: d, Queue: name, MissingQueue: "no-such-topic", Receive: receive, Now: double.Now,
+					Dispatcher: d, Queue: name, MissingQueue: "no-such-topic", Receive: receive, Now: double.Now, Late: awssdk.AnswerTime + 2*time.Second,
 					WaitUntil: func(ctx context.Context, at time.Time) error {
 						return double.Advance(ctx, max(0, at.Sub(double.Now())))
 					},
 				}
 			})
 			later := outgoing("no-such-topic")
-			later.Due = task.At(double.Now().Add(time.Hour))
+			later.Route, later.Due = schedule.Route, task.At(double.Now().Add(time.Hour))
 			if _, err := d.Dispatch(t.Context(), later); task.KindOf(err) != task.Unavailable || !strings.Contains(err.Error(), "there is no topic no-such-topic") {
 				t.Errorf("a missing topic, later: %v", err)
 			}
@@ -150,7 +149,7 @@ var (
 	batches   = faultproxy.Operation("PublishBatch")
 )
 
-func TestEveryFaultIsBoundedAndOver(t *testing.T) {
+func TestFaultsAreBoundedAndRecover(t *testing.T) {
 	for name, match := range map[string]faultproxy.Match{"Publish": publishes, "PublishBatch": batches} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -172,7 +171,7 @@ func TestEveryFaultIsBoundedAndOver(t *testing.T) {
 	}
 }
 
-func TestATopicsOwnLimitIsReadWhereThatIsPermitted(t *testing.T) {
+func TestSizeLimitIsReadFromTheTopicIfPermitted(t *testing.T) {
 	t.Parallel()
 	e := emulators.SQS(t)
 	createTopic(t, e.URL(), "tasks", nil)
@@ -202,7 +201,7 @@ func TestATopicsOwnLimitIsReadWhereThatIsPermitted(t *testing.T) {
 	}
 }
 
-func TestAFailedEntryIsSentOnceMoreUnlessThatIsUseless(t *testing.T) {
+func TestFailedEntryIsSentOnceMoreIfThatCanHelp(t *testing.T) {
 	t.Parallel()
 	e := emulators.SQS(t)
 	createTopic(t, e.URL(), "tasks", nil)
@@ -229,43 +228,34 @@ func TestAFailedEntryIsSentOnceMoreUnlessThatIsUseless(t *testing.T) {
 	}
 }
 
-// TestAScheduledMessageIsTheRequestOfPublish: as the Scheduler has it.
-func TestAScheduledMessageIsTheRequestOfPublish(t *testing.T) {
+// TestScheduledMessageIsTheRequestOfPublish checks what the Scheduler is given.
+func TestScheduledMessageIsTheRequestOfPublish(t *testing.T) {
 	t.Parallel()
 	e := emulators.SQS(t)
 	createTopic(t, e.URL(), "tasks.fifo", nil)
-	var got recorder
-	d := open(e.URL(), snsdispatch.Options{Scheduler: &got})
+	double := schedulerdouble.New(t, time.Now(), schedulerdouble.Targets{})
+	s := schedule.New(scheduler.NewFromConfig(config(double.URL())), schedule.Options{RoleARN: "arn:aws:iam::000000000000:role/scheduler", Now: double.Now})
+	d := open(e.URL(), snsdispatch.Options{Scheduler: s})
 	m := outgoing("tasks.fifo")
-	m.Due = task.At(time.Now().Add(time.Hour))
+	m.Route, m.Due = schedule.Route, task.At(time.Now().Add(time.Hour))
 	m.Group, m.Body = "customer-1", []byte(`{"args":["<b>"]}`)
 	if _, err := d.Dispatch(t.Context(), m); err != nil {
 		t.Fatal(err)
 	}
+	target := double.Schedules()[0].Target
 	var in sns.PublishInput
-	if err := json.Unmarshal(got.input, &in); err != nil {
+	if err := json.Unmarshal([]byte(target.Input), &in); err != nil {
 		t.Fatal(err)
 	}
-	if got.operation != "sns:publish" || *in.TopicArn != prefix+"tasks.fifo" || *in.Message != `{"args":["\u003cb>"]}` || *in.MessageGroupId != "customer-1" ||
+	if target.Arn != "arn:aws:scheduler:::aws-sdk:sns:publish" || *in.TopicArn != prefix+"tasks.fifo" || *in.Message != `{"args":["\u003cb>"]}` || *in.MessageGroupId != "customer-1" ||
 		*in.MessageDeduplicationId != m.ID || *in.MessageAttributes[task.AttributeTaskID].StringValue != m.ID {
-		t.Errorf("%s of %s", got.input, url.QueryEscape(got.operation))
+		t.Errorf("%s to %s", target.Input, target.Arn)
 	}
-	m.Body = []byte(strings.Repeat("x", snsdispatch.MaxScheduledBytes+1))
+	m.Body = []byte(strings.Repeat("x", schedule.MaxBodyBytes+1))
 	if _, err := d.Dispatch(t.Context(), m); task.KindOf(err) != task.MessageTooLarge {
 		t.Error(err)
 	}
-	if l := d.Limits(t.Context(), "tasks.fifo", time.Hour); l.Route != snsdispatch.RouteScheduler || *l.MaxMessageBytes != snsdispatch.MaxScheduledBytes || !l.SupportsCancel || l.MaxDelaySeconds != nil {
+	if l := d.Limits(t.Context(), "tasks.fifo", time.Hour); l.Route != schedule.Route || *l.MaxMessageBytes != schedule.MaxBodyBytes || !l.SupportsCancel || l.MaxDelaySeconds != nil {
 		t.Errorf("limits %+v", l)
 	}
-}
-
-type recorder struct {
-	snsdispatch.Scheduler
-	operation string
-	input     []byte
-}
-
-func (r *recorder) Schedule(_ context.Context, _ string, _ time.Time, operation string, input []byte) error {
-	r.operation, r.input = operation, input
-	return nil
 }

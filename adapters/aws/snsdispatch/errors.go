@@ -36,9 +36,9 @@ func translate(err error, name string) error {
 	return e
 }
 
-// failedEntry says what a refused entry of a batch means. Only the codes that
-// are known to be the message's own fault are final: a sender's fault may be its
-// rights. https://docs.aws.amazon.com/sns/latest/api/API_BatchResultErrorEntry.html
+// failedEntry says what a refused entry of a batch means. Only codes that are
+// certainly about the message are final: a "sender fault" may also be a missing
+// permission. https://docs.aws.amazon.com/sns/latest/api/API_BatchResultErrorEntry.html
 func failedEntry(f types.BatchResultErrorEntry, name string) error {
 	e := &task.Error{
 		Kind: task.Unavailable, Msg: fmt.Sprintf("the topic %s refuses the message for now", name),
@@ -48,13 +48,13 @@ func failedEntry(f types.BatchResultErrorEntry, name string) error {
 	return e
 }
 
-// refusal says which codes are a message's own fault, whose repetition would be
-// refused again. A topic that takes less than is known of it says that the
-// message's length is an invalid parameter.
-func refusal(code string, otherwise task.Kind, msg string) (task.Kind, string) {
+// refusal returns the kind and the text for a code that is about the message
+// itself, which would be refused again. For others it returns fallback and msg. A
+// topic whose size limit was lowered calls the length an invalid parameter.
+func refusal(code string, fallback task.Kind, msg string) (task.Kind, string) {
 	switch code {
 	case "InvalidParameter", "InvalidParameterValue", "ParameterValueInvalid":
 		return task.MessageRejected, "the topic does not take this message: a character, an attribute, the group or its size"
 	}
-	return otherwise, msg
+	return fallback, msg
 }

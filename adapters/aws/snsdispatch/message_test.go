@@ -25,33 +25,50 @@ func TestMessage(t *testing.T) {
 	grouped.Group = "g"
 	wide := sized(1000)
 	wide.Attributes = map[string]string{task.AttributeEnvelope: strings.Repeat("x", 2000)}
+	topic := New(nil, Options{ARNPrefix: "arn:"})
+	unnamed, later := sized(1), sized(1)
+	unnamed.Attributes = map[string]string{task.AttributeTaskName: "a\ufffe"}
+	later.Due = task.At(time.Now().Add(time.Hour))
 	for name, c := range map[string]struct {
-		m    task.Outgoing
-		most int64
-		kind task.Kind
+		m     task.Outgoing
+		limit int64
+		kind  task.Kind
 	}{
 		"at the limit":              {sized(MaxMessageBytes - message.AttributeRoom), MaxMessageBytes, ""},
 		"above":                     {sized(MaxMessageBytes - message.AttributeRoom + 1), MaxMessageBytes, task.MessageTooLarge},
 		"large, where permitted":    {sized(1<<20 - message.AttributeRoom), 1 << 20, ""},
 		"with large attributes":     {wide, 3000, task.MessageTooLarge},
 		"a group where are none":    {grouped, MaxMessageBytes, task.MessageRejected},
+		"a name with U+FFFE":        {unnamed, MaxMessageBytes, task.MessageRejected},
+		"a delay, directly":         {later, MaxMessageBytes, task.MessageRejected},
 		"the smallest there may be": {sized(768), 1024, ""},
 	} {
-		if _, _, err := build(c.m, "arn", c.most); task.KindOf(err) != c.kind {
+		if _, _, err := topic.build(c.m, c.limit); task.KindOf(err) != c.kind {
 			t.Errorf("%s: %v, want %q", name, err, c.kind)
 		}
 	}
 	m := sized(1)
 	m.Body = []byte("[\"\ufffe\uffff\ufffd<\"]")
 	m.Attributes = map[string]string{task.AttributeTaskName: "é <b>", task.AttributeEnvelope: "{\"k\":\"\uffff\"}"}
-	in, _, err := build(m, "arn", MaxMessageBytes)
-	if err != nil || *in.Message != "[\"\\ufffe\\uffff\ufffd<\"]" || *in.TopicArn != "arn" || in.MessageGroupId != nil || in.MessageDeduplicationId != nil ||
+	in, _, err := topic.build(m, MaxMessageBytes)
+	if err != nil || *in.Message != "[\"\\ufffe\\uffff\ufffd<\"]" || *in.TopicArn != "arn:t" || in.MessageGroupId != nil || in.MessageDeduplicationId != nil ||
 		*in.MessageAttributes[task.AttributeTaskName].StringValue != "é <b>" || *in.MessageAttributes[task.AttributeEnvelope].StringValue != `{"k":"\uffff"}` {
 		t.Errorf("%+v, %v", in, err)
 	}
 	m.Queue = "t.fifo"
-	if in, _, err = build(m, "arn", MaxMessageBytes); err != nil || *in.MessageGroupId != "id-1" || *in.MessageDeduplicationId != "id-1" {
+	if in, _, err = topic.build(m, MaxMessageBytes); err != nil || *in.MessageGroupId != "id-1" || *in.MessageDeduplicationId != "id-1" {
 		t.Errorf("%+v, %v", in, err)
+	}
+}
+
+func TestCheckName(t *testing.T) {
+	for name, valid := range map[string]bool{
+		"tasks": true, "tasks.fifo": true, strings.Repeat("x", 256): true, "": false, "a/b": false, "a.b": false, strings.Repeat("x", 257): false,
+		"arn:aws:sns:eu-west-1:123456789012:tasks": false,
+	} {
+		if rule := CheckName(name); (rule == "") != valid {
+			t.Errorf("%q: %q", name, rule)
+		}
 	}
 }
 

@@ -11,15 +11,16 @@ import (
 
 	"github.com/taskgate/taskgate/adapters/aws/internal/batch"
 	"github.com/taskgate/taskgate/adapters/aws/internal/message"
+	"github.com/taskgate/taskgate/adapters/aws/schedule"
 	"github.com/taskgate/taskgate/core/task"
 )
 
-// maxBatchBytes is what one call takes, of all its messages together.
+// maxBatchBytes is how many bytes the messages of one call may have together.
 // https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessageBatch.html
 const maxBatchBytes = 1 << 20
 
 // DispatchBatch implements [task.BatchDispatcher]. The calls to a standard
-// queue are made side by side, those to a FIFO queue in order.
+// queue run concurrently, those to a FIFO queue in order.
 func (q *Queue) DispatchBatch(ctx context.Context, ms []task.Outgoing) []task.DispatchResult {
 	results := make([]task.DispatchResult, len(ms))
 	if len(ms) == 0 {
@@ -36,12 +37,11 @@ func (q *Queue) DispatchBatch(ctx context.Context, ms []task.Outgoing) []task.Di
 	var entries []batch.Entry[types.SendMessageBatchRequestEntry]
 	var schedules sync.WaitGroup
 	for i, m := range ms {
-		delay := q.delay(m)
-		if q.schedules(name, delay) {
+		if m.Route == schedule.Route {
 			schedules.Go(func() { results[i].Err = q.schedule(ctx, m, known) })
 			continue
 		}
-		in, bytes, err := build(m, known, delay)
+		in, bytes, err := build(m, known, q.delay(m))
 		if err != nil {
 			results[i].Err = err
 			continue
@@ -60,7 +60,7 @@ func (q *Queue) DispatchBatch(ctx context.Context, ms []task.Outgoing) []task.Di
 	return results
 }
 
-// call makes one call.
+// call returns the function that sends a part of the batch.
 func (q *Queue) call(known queue, name string) batch.Call[types.SendMessageBatchRequestEntry] {
 	return func(ctx context.Context, entries []types.SendMessageBatchRequestEntry) (map[string]batch.Outcome, error) {
 		out, err := q.client.SendMessageBatch(ctx, &sqs.SendMessageBatchInput{QueueUrl: &known.url, Entries: entries})
@@ -79,8 +79,8 @@ func (q *Queue) call(known queue, name string) batch.Call[types.SendMessageBatch
 	}
 }
 
-// failedEntry says what a refused entry means. Only the codes that are known to
-// be the message's own fault are final: a sender's fault may be its rights.
+// failedEntry says what a refused entry means. Only codes that are certainly about
+// the message are final: a "sender fault" may also be a missing permission.
 // https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_BatchResultErrorEntry.html
 func failedEntry(f types.BatchResultErrorEntry, name string) error {
 	e := &task.Error{

@@ -7,23 +7,26 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
 
 	"github.com/taskgate/taskgate/adapters/aws/awssdk"
+	"github.com/taskgate/taskgate/adapters/aws/internal/message"
 	"github.com/taskgate/taskgate/core/task"
 )
 
 // lookupTime bounds the two calls of a look-up together.
 const lookupTime = awssdk.AnswerTime
 
-// queue is what is known of one; the zero queue is one of which nothing is.
+// queue is what is known of a queue. In the zero value nothing is.
 type queue struct {
 	url           string
-	maxMessage    int64 // 0 = unknown
+	maxMessage    int64 // bytes; 0 = unknown
 	maxDeliveries int64 // 0 = unknown or unbounded
+	retention     int64 // seconds; 0 = unknown
 }
 
 func (q queue) maxBytes() int64 {
@@ -33,16 +36,32 @@ func (q queue) maxBytes() int64 {
 	return q.maxMessage
 }
 
-// lookUp finds a queue by its name, and reads what its attributes say of its
-// limits. Where that is not permitted they are unknown.
+// maxDelay returns the longest delay of a message. The retention period of a
+// message begins when it is sent, so a delay must be shorter: SQS would delete
+// the message before anybody could receive it. FIFO queues delay no single message.
+// https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SetQueueAttributes.html
+func (q queue) maxDelay(name string) time.Duration {
+	switch {
+	case message.IsFIFO(name):
+		return 0
+	case q.retention == 0:
+		return MaxDelay
+	}
+	return min(MaxDelay, time.Duration(q.retention-1)*time.Second)
+}
+
+// lookUp finds a queue by its name and reads its limits from its attributes.
+// Without the permission to read them, they are unknown.
 func (q *Queue) lookUp(ctx context.Context, name string) (queue, error) {
 	found, err := q.client.GetQueueUrl(ctx, &sqs.GetQueueUrlInput{QueueName: &name})
 	if err != nil {
 		return queue{}, err
 	}
 	out, err := q.client.GetQueueAttributes(ctx, &sqs.GetQueueAttributesInput{
-		QueueUrl:       found.QueueUrl,
-		AttributeNames: []types.QueueAttributeName{types.QueueAttributeNameMaximumMessageSize, types.QueueAttributeNameRedrivePolicy},
+		QueueUrl: found.QueueUrl,
+		AttributeNames: []types.QueueAttributeName{
+			types.QueueAttributeNameMaximumMessageSize, types.QueueAttributeNameRedrivePolicy, types.QueueAttributeNameMessageRetentionPeriod,
+		},
 	})
 	if err != nil && !awssdk.Denied(err) {
 		return queue{}, err
@@ -51,6 +70,7 @@ func (q *Queue) lookUp(ctx context.Context, name string) (queue, error) {
 	if err == nil {
 		known.maxMessage = number(out.Attributes[string(types.QueueAttributeNameMaximumMessageSize)])
 		known.maxDeliveries = maxReceiveCount(out.Attributes[string(types.QueueAttributeNameRedrivePolicy)])
+		known.retention = number(out.Attributes[string(types.QueueAttributeNameMessageRetentionPeriod)])
 	}
 	return known, nil
 }
@@ -63,8 +83,8 @@ func number(text string) int64 {
 	return n
 }
 
-// maxReceiveCount reads it from a redrive policy, where it is a number, or a
-// string with one.
+// maxReceiveCount reads the member of that name from a redrive policy, where it is
+// a number or a string.
 // https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SetQueueAttributes.html
 func maxReceiveCount(policy string) int64 {
 	var p struct{ MaxReceiveCount json.RawMessage }
@@ -74,8 +94,8 @@ func maxReceiveCount(policy string) int64 {
 	return number(strings.Trim(string(p.MaxReceiveCount), `"`))
 }
 
-// failed translates an error of sending; a queue that has vanished is looked up
-// again by the next request.
+// failed translates an error of sending. After a queue has vanished, the next
+// request looks it up again.
 func (q *Queue) failed(err error, name string) error {
 	if missing(err) {
 		q.queues.Forget(name)
@@ -85,7 +105,7 @@ func (q *Queue) failed(err error, name string) error {
 
 func missing(err error) bool {
 	var a *types.QueueDoesNotExist
-	var b *types.InvalidAddress // a name that no queue can have
+	var b *types.InvalidAddress // the name breaks the naming rules
 	return errors.As(err, &a) || errors.As(err, &b) || strings.HasSuffix(awssdk.Code(err), "NonExistentQueue")
 }
 
@@ -109,13 +129,13 @@ func translate(err error, name string) error {
 	return e
 }
 
-// refusal says which codes are a message's own fault, whose repetition would be
-// refused again. A queue that holds less than is known of it says that the
-// message's length is an invalid parameter.
-func refusal(code string, otherwise task.Kind, msg string) (task.Kind, string) {
+// refusal returns the kind and the text for a code that is about the message
+// itself, which would be refused again. For others it returns fallback and msg. A
+// queue whose size limit was lowered calls the length an invalid parameter.
+func refusal(code string, fallback task.Kind, msg string) (task.Kind, string) {
 	switch strings.TrimPrefix(code, "AWS.SimpleQueueService.") {
 	case "InvalidMessageContents", "InvalidParameterValue":
 		return task.MessageRejected, "the queue does not take this message: a character, an attribute, the group or its size"
 	}
-	return otherwise, msg
+	return fallback, msg
 }

@@ -18,6 +18,7 @@ import (
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 
 	"github.com/taskgate/taskgate/adapters/aws/internal/message"
+	"github.com/taskgate/taskgate/adapters/aws/schedule"
 	"github.com/taskgate/taskgate/core/task"
 )
 
@@ -52,7 +53,22 @@ func outgoing(queue string) task.Outgoing {
 	}
 }
 
-func TestWhatIsSent(t *testing.T) {
+// scheduled is the request that the Scheduler makes.
+func scheduled(t *testing.T, m task.Outgoing, known queue) []byte {
+	t.Helper()
+	m.Route = schedule.Route
+	made, err := message.New(m, "queue", groupMode(m.Queue), known.maxBytes())
+	if err != nil {
+		t.Fatal(err)
+	}
+	request, err := made.Request("QueueUrl", known.url, "MessageBody")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return request
+}
+
+func TestRequestsAreBuiltAsGolden(t *testing.T) {
 	standard, _, err := build(outgoing("tasks"), queue{url: "https://sqs/1/tasks"}, 1500*time.Millisecond)
 	if err != nil {
 		t.Fatal(err)
@@ -75,10 +91,7 @@ func TestWhatIsSent(t *testing.T) {
 	golden(t, "fifo.json", data)
 
 	for _, m := range []task.Outgoing{outgoing("tasks"), fifo} {
-		later, err := scheduled(m, queue{url: "https://sqs/1/" + m.Queue})
-		if err != nil {
-			t.Fatal(err)
-		}
+		later := scheduled(t, m, queue{url: "https://sqs/1/" + m.Queue})
 		golden(t, "scheduled-"+m.Queue+".json", later)
 	}
 }
@@ -97,24 +110,33 @@ func TestDelaysAreRoundedUpAndBounded(t *testing.T) {
 		{"tasks", 899*time.Second + 1, 900, ""},
 		{"tasks", 900 * time.Second, 900, ""},
 		{"tasks", 900*time.Second + 1, 0, task.MessageRejected},
+		{"short-lived", 59 * time.Second, 59, ""},
+		{"short-lived", 59*time.Second + 1, 0, task.MessageRejected},
 		{"tasks.fifo", 0, 0, ""},
 		{"tasks.fifo", 1, 0, task.MessageRejected},
 	} {
-		in, _, err := build(outgoing(c.queue), queue{}, c.delay)
+		known := queue{}
+		if c.queue == "short-lived" {
+			known.retention = 60
+		}
+		in, _, err := build(outgoing(c.queue), known, c.delay)
 		if task.KindOf(err) != c.kind || err == nil && in.DelaySeconds != c.seconds {
 			t.Errorf("%s after %v: %+v, %v", c.queue, c.delay, in, err)
 		}
 	}
 }
 
-func TestSizesAndGroupsAreHeldToTheLimits(t *testing.T) {
+func TestMessageBeyondTheLimitsIsRefused(t *testing.T) {
 	sized := func(n int) task.Outgoing {
 		m := outgoing("tasks")
 		m.Body = []byte(strings.Repeat("x", n))
 		return m
 	}
-	grouped := sized(1)
-	grouped.Group = "g"
+	spaced, foreign := sized(1), sized(1)
+	spaced.Group, foreign.Group = "customer 17", "größe"
+	spaced.Queue = "tasks.fifo"
+	unnamed := sized(1)
+	unnamed.Attributes[task.AttributeTaskName] = "a\uffff"
 	wide := sized(1000)
 	wide.Attributes[task.AttributeEnvelope] = strings.Repeat("x", 2000)
 	for name, c := range map[string]struct {
@@ -127,7 +149,9 @@ func TestSizesAndGroupsAreHeldToTheLimits(t *testing.T) {
 		"at the queue's own":        {sized(10000 - message.AttributeRoom), queue{maxMessage: 10000}, ""},
 		"above the queue's own":     {sized(10000 - message.AttributeRoom + 1), queue{maxMessage: 10000}, task.MessageTooLarge},
 		"with large attributes":     {wide, queue{maxMessage: 3000}, task.MessageTooLarge},
-		"a group where are none":    {grouped, queue{}, task.MessageRejected},
+		"a group with a space":      {spaced, queue{}, task.MessageRejected},
+		"a group that is not ASCII": {foreign, queue{}, task.MessageRejected},
+		"a name with U+FFFF":        {unnamed, queue{}, task.MessageRejected},
 		"the smallest queue's part": {sized(768), queue{maxMessage: 1024}, ""},
 	} {
 		if _, _, err := build(c.m, c.known, 0); task.KindOf(err) != c.kind {
@@ -136,21 +160,20 @@ func TestSizesAndGroupsAreHeldToTheLimits(t *testing.T) {
 	}
 }
 
-// TestWhateverIsInItAScheduledMessageFits: the limit is of the body, and the
+// TestLargestScheduledMessageFitsWhateverItsCharacters: the limit is of the body, and the
 // Scheduler's is of what the body becomes.
-func TestWhateverIsInItAScheduledMessageFits(t *testing.T) {
+func TestLargestScheduledMessageFitsWhateverItsCharacters(t *testing.T) {
 	for _, worst := range []string{"<", `\"`, "\ufffe", "é"} {
 		m := outgoing("tasks")
-		m.Body = []byte(strings.Repeat(worst, MaxScheduledBytes/len(worst)))
+		m.Body = []byte(strings.Repeat(worst, schedule.MaxBodyBytes/len(worst)))
 		m.Attributes[task.AttributeTaskName] = strings.Repeat("<", 255)
-		in, err := scheduled(m, queue{url: strings.Repeat("u", 200)})
-		if err != nil || len(in)+5*255 > 256<<10 {
-			t.Errorf("%q: %d bytes, %v", worst, len(in), err)
+		if in := scheduled(t, m, queue{url: strings.Repeat("u", 200)}); len(in)+5*255 > 256<<10 {
+			t.Errorf("%q: %d bytes", worst, len(in))
 		}
 	}
 }
 
-func TestTheRouteAndTheLimitsOfADelay(t *testing.T) {
+func TestRouteAndLimitsOfDelay(t *testing.T) {
 	for _, c := range []struct {
 		queue            string
 		role, always     bool
@@ -162,28 +185,68 @@ func TestTheRouteAndTheLimitsOfADelay(t *testing.T) {
 		{"q", false, false, 0, "sqs", true, false, 900, MaxMessageBytes - message.AttributeRoom},
 		{"q", false, false, time.Hour, "sqs", true, false, 900, MaxMessageBytes - message.AttributeRoom},
 		{"q", true, false, 900 * time.Second, "sqs", true, false, 0, MaxMessageBytes - message.AttributeRoom},
-		{"q", true, false, 900*time.Second + 1, "scheduler", true, true, 0, MaxScheduledBytes},
-		{"q", true, true, 1, "scheduler", true, true, 0, MaxScheduledBytes},
+		{"q", true, false, 900*time.Second + 1, "scheduler", true, true, 0, schedule.MaxBodyBytes},
+		{"q", true, true, 1, "scheduler", true, true, 0, schedule.MaxBodyBytes},
 		{"q", true, true, 0, "sqs", true, false, 0, MaxMessageBytes - message.AttributeRoom},
 		{"q.fifo", false, false, 1, "sqs", false, false, 0, MaxMessageBytes - message.AttributeRoom},
 		{"q.fifo", true, false, time.Hour, "sqs", false, false, 0, MaxMessageBytes - message.AttributeRoom},
-		{"q.fifo", true, true, 1, "scheduler", true, true, 0, MaxScheduledBytes},
+		{"q.fifo", true, true, 1, "scheduler", true, true, 0, schedule.MaxBodyBytes},
 	} {
 		o := Options{ScheduleAlways: c.always}
 		if c.role {
-			o.Scheduler = noScheduler{}
+			o.Scheduler = &schedule.Scheduler{}
 		}
 		ended, cancel := context.WithCancel(t.Context())
 		cancel() // nothing is looked up
 		l := New(nil, o).Limits(ended, c.queue, c.delay)
 		if l.Route != c.route || l.SupportsDefer != c.defers || l.SupportsCancel != c.cancels || aws.ToInt64(l.MaxDelaySeconds) != c.maxDelay ||
-			*l.MaxMessageBytes != c.maxMsg || l.GroupMode != message.GroupMode(c.queue) || l.FanOut || l.MaxDeliveries != nil {
+			*l.MaxMessageBytes != c.maxMsg || l.GroupMode != groupMode(c.queue) || l.CheckGroup("a b") == "" || l.CheckTaskName("\ufffe") == "" || l.FanOut || l.MaxDeliveries != nil {
 			t.Errorf("%+v: %+v", c, l)
 		}
 	}
 }
 
-type noScheduler struct{ Scheduler }
+// TestGroupOnStandardQueueIsItsFairQueueKey: standard queues keep no order.
+func TestGroupOnStandardQueueIsItsFairQueueKey(t *testing.T) {
+	m := outgoing("tasks")
+	m.Group = "customer-1"
+	in, _, err := build(m, queue{}, 0)
+	if err != nil || aws.ToString(in.MessageGroupId) != "customer-1" || in.MessageDeduplicationId != nil {
+		t.Errorf("%+v, %v", in, err)
+	}
+	if request := scheduled(t, m, queue{}); !strings.Contains(string(request), `"MessageGroupId":"customer-1"`) {
+		t.Errorf("scheduled: %s", request)
+	}
+	m.Group = ""
+	if in, _, err = build(m, queue{}, 0); err != nil || in.MessageGroupId != nil {
+		t.Errorf("without a group: %+v, %v", in, err)
+	}
+}
+
+// TestRetentionBoundsTheDelay: SQS deletes a message whose delay is as long as its
+// retention before anybody can receive it.
+func TestRetentionBoundsTheDelay(t *testing.T) {
+	for _, c := range []struct {
+		retention, want int64
+	}{{0, 900}, {60, 59}, {900, 899}, {901, 900}, {345600, 900}} {
+		if got := (queue{retention: c.retention}).maxDelay("tasks"); got != time.Duration(c.want)*time.Second {
+			t.Errorf("a retention of %d s: %v, want %d s", c.retention, got, c.want)
+		}
+	}
+}
+
+func TestCheckName(t *testing.T) {
+	for name, valid := range map[string]bool{
+		"tasks": true, "tasks.fifo": true, "a-B_9": true, strings.Repeat("x", 80): true, strings.Repeat("x", 75) + ".fifo": true,
+		"": false, ".fifo": false, "a/b": false, "a.b": false, "a b": false, "größe": false, strings.Repeat("x", 81): false,
+		strings.Repeat("x", 76) + ".fifo": false, "https://sqs.eu-west-1.amazonaws.com/123456789012/tasks": false,
+		"arn:aws:sqs:eu-west-1:123456789012:tasks": false,
+	} {
+		if rule := CheckName(name); (rule == "") != valid {
+			t.Errorf("%q: %q", name, rule)
+		}
+	}
+}
 
 func TestMaxReceiveCount(t *testing.T) {
 	for policy, want := range map[string]int64{
@@ -234,7 +297,7 @@ func TestTranslate(t *testing.T) {
 	}
 }
 
-func TestAFailedEntryIsFinalOnlyForWhatIsTheMessagesOwnFault(t *testing.T) {
+func TestFailedEntryIsFinalOnlyIfTheMessageIsAtFault(t *testing.T) {
 	for code, want := range map[string]task.Kind{
 		"InvalidMessageContents": task.MessageRejected, "AWS.SimpleQueueService.InvalidParameterValue": task.MessageRejected,
 		"AccessDenied": task.Unavailable, "InternalError": task.Unavailable, "RequestThrottled": task.Unavailable,

@@ -11,42 +11,25 @@ import (
 	"github.com/taskgate/taskgate/adapters/aws/awssdk"
 	"github.com/taskgate/taskgate/adapters/aws/internal/memo"
 	"github.com/taskgate/taskgate/adapters/aws/internal/message"
+	"github.com/taskgate/taskgate/adapters/aws/schedule"
 	"github.com/taskgate/taskgate/core/task"
 )
 
-// The ways that a message goes.
-const (
-	Route          = "sqs"
-	RouteScheduler = "scheduler"
-)
+// Route is the route of a message that is sent to its queue directly.
+const Route = "sqs"
 
-// The limits of a queue that its attributes do not lower.
+// The limits of a queue whose attributes do not lower them.
 // https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html
 const (
 	MaxMessageBytes = 1 << 20 // body and attributes together
 	MaxDelay        = 900 * time.Second
 )
 
-// MaxScheduledBytes is the most that the body of a message by the Scheduler may
-// have, so that it fits into a schedule whatever is in it: its input is the body
-// as a string in JSON, where each character is 7 at the worst (\\u003c).
-const MaxScheduledBytes = 32 << 10
-
-// Scheduler sends a request to an operation later, as
-// adapters/aws/schedulerdispatch does. Errors are [*task.Error].
-type Scheduler interface {
-	// Schedule makes input the request of an operation at due or soon after. A
-	// repeated id is accepted.
-	Schedule(ctx context.Context, id string, due time.Time, operation string, input []byte) error
-	// Cancel takes a schedule back, unless it is gone.
-	Cancel(ctx context.Context, id string) error
-}
-
-// Options are what a backend says of its queues.
+// Options are the settings of a backend.
 type Options struct {
-	Scheduler      Scheduler        // for delays that SQS does not have; nil = those are refused
-	ScheduleAlways bool             // every delay goes by the Scheduler: EventBridgeSchedulerBackend
-	Now            func() time.Time // nil = time.Now
+	Scheduler      *schedule.Scheduler // for delays that SQS does not have; nil = those are refused
+	ScheduleAlways bool                // every delay goes by the Scheduler: EventBridgeSchedulerBackend
+	Now            func() time.Time    // nil = time.Now
 }
 
 // Queue sends to the queues of one account and region, by their names. It is a
@@ -67,35 +50,51 @@ func New(client *sqs.Client, o Options) *Queue {
 	return q
 }
 
-// Limits implements [task.Dispatcher].
+// CheckName returns the naming rule of SQS that a queue's name breaks, or "".
+// https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-queues.html
+func CheckName(name string) string {
+	if !message.ValidName(name, 80) {
+		return "must be the name of an SQS queue: 1 to 80 letters, digits, - and _, with .fifo at the end of a FIFO queue's"
+	}
+	return ""
+}
+
+// Limits implements [task.Dispatcher]. It chooses the route. A delay that SQS
+// does not have goes by the Scheduler, and so does every delay of a backend that
+// is the Scheduler's own. Only the latter delays messages to FIFO queues: a
+// scheduled message loses its place in its group.
 func (q *Queue) Limits(ctx context.Context, name string, delay time.Duration) task.Limits {
-	known, _ := q.queues.Get(ctx, name) // what cannot be learned is unknown; Dispatch reports it
+	known, _ := q.queues.Get(ctx, name) // an error leaves the limits unknown, and Dispatch reports it
 	l := task.Limits{
 		Route:           Route,
-		GroupMode:       message.GroupMode(name),
+		GroupMode:       groupMode(name),
+		CheckGroup:      message.CheckGroup,
+		CheckTaskName:   message.CheckTaskName,
 		MaxMessageBytes: new(message.MaxBody(known.maxBytes())),
 	}
 	if known.maxDeliveries > 0 {
 		l.MaxDeliveries = new(known.maxDeliveries)
 	}
+	longest := known.maxDelay(name)
+	schedules := q.options.Scheduler != nil && (q.options.ScheduleAlways || !message.IsFIFO(name))
 	switch {
-	case q.schedules(name, delay):
-		l.Route, l.SupportsDefer, l.SupportsCancel = RouteScheduler, true, true
-		l.MaxMessageBytes = new(min(*l.MaxMessageBytes, MaxScheduledBytes))
-	case q.options.Scheduler != nil && (q.options.ScheduleAlways || !message.IsFIFO(name)):
+	case schedules && delay > 0 && (q.options.ScheduleAlways || delay > longest):
+		return schedule.Limit(l)
+	case schedules:
 		l.SupportsDefer = true
-	case !message.IsFIFO(name):
-		l.SupportsDefer, l.MaxDelaySeconds = true, new(int64(MaxDelay/time.Second))
+	case longest > 0:
+		l.SupportsDefer, l.MaxDelaySeconds = true, new(int64(longest/time.Second))
 	}
 	return l
 }
 
-// schedules reports whether a message that is due after delay goes by the
-// Scheduler. A FIFO queue would have it out of its order: only a backend that
-// is the Scheduler's own does that.
-func (q *Queue) schedules(name string, delay time.Duration) bool {
-	return q.options.Scheduler != nil &&
-		(delay > 0 && q.options.ScheduleAlways || delay > MaxDelay && !message.IsFIFO(name))
+// groupMode says what a group is: on a standard queue, the key of fair queues.
+// https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-fair-queues.html
+func groupMode(name string) task.GroupMode {
+	if message.IsFIFO(name) {
+		return task.GroupOrder
+	}
+	return task.GroupFairness
 }
 
 // Dispatch implements [task.Dispatcher]. A FIFO queue drops an id that comes
@@ -105,7 +104,7 @@ func (q *Queue) Dispatch(ctx context.Context, m task.Outgoing) (task.Receipt, er
 	if err != nil {
 		return task.Receipt{}, translate(err, m.Queue)
 	}
-	if q.schedules(m.Queue, q.delay(m)) {
+	if m.Route == schedule.Route {
 		return task.Receipt{}, q.schedule(ctx, m, known)
 	}
 	in, _, err := build(m, known, q.delay(m))
@@ -121,17 +120,18 @@ func (q *Queue) Dispatch(ctx context.Context, m task.Outgoing) (task.Receipt, er
 	return task.Receipt{MessageID: aws.ToString(out.MessageId)}, nil
 }
 
-// schedule gives the Scheduler what would have been sent, attributes and all.
-// See docs/decisions/0005.
+// schedule gives the Scheduler the request that would have been made. See
+// docs/decisions/0005.
 func (q *Queue) schedule(ctx context.Context, m task.Outgoing, known queue) error {
-	if len(m.Body) > MaxScheduledBytes {
-		return task.Errorf(task.MessageTooLarge, "the message has %d bytes, and one by EventBridge Scheduler may have %d", len(m.Body), MaxScheduledBytes)
-	}
-	in, err := scheduled(m, known)
+	made, err := message.New(m, "queue", groupMode(m.Queue), known.maxBytes())
 	if err != nil {
 		return err
 	}
-	return q.options.Scheduler.Schedule(ctx, m.ID, m.Due.Time, "sqs:sendMessage", in)
+	request, err := made.Request("QueueUrl", known.url, "MessageBody")
+	if err != nil {
+		return err
+	}
+	return q.options.Scheduler.Request(ctx, m, "sqs:sendMessage", request)
 }
 
 // delay returns how long m must wait: never less than 0.
@@ -142,11 +142,7 @@ func (q *Queue) delay(m task.Outgoing) time.Duration {
 	return max(0, m.Due.Sub(q.options.Now()))
 }
 
-// Cancel implements [task.Dispatcher]. It takes back what is with the
-// Scheduler; what a queue holds stays.
+// Cancel implements [task.Dispatcher]. What a queue holds stays there.
 func (q *Queue) Cancel(ctx context.Context, s task.Sent) error {
-	if s.Route != RouteScheduler || q.options.Scheduler == nil {
-		return translate(ctx.Err(), s.Queue)
-	}
-	return q.options.Scheduler.Cancel(ctx, s.ID)
+	return q.options.Scheduler.Cancel(ctx, s)
 }

@@ -30,12 +30,25 @@ func bounded(groups bool) task.Limits {
 	return l
 }
 
-func newQueue(limits task.Limits) *tasktest.Queue {
-	return &tasktest.Queue{
-		Queues:     []string{"mail"},
-		LimitsOf:   func(string, time.Duration) task.Limits { return limits },
-		CancelRefs: true,
+// limitsOf is how the real queue answers Limits.
+type limitsOf func(queue string, delay time.Duration) task.Limits
+
+// always answers the same.
+func always(limits task.Limits) limitsOf {
+	return func(string, time.Duration) task.Limits { return limits }
+}
+
+// twoRoutes are limits where a delay goes another way.
+func twoRoutes(_ string, delay time.Duration) task.Limits {
+	l := bounded(true)
+	if delay > 0 {
+		l.Route = "scheduler"
 	}
+	return l
+}
+
+func newQueue(limits limitsOf, cancelRefs bool) *tasktest.Queue {
+	return &tasktest.Queue{Queues: []string{"mail"}, LimitsOf: limits, CancelRefs: cancelRefs}
 }
 
 // real is a dispatcher without defects. scratch is its like, for a defect that
@@ -124,9 +137,9 @@ func answering(change func(m task.Outgoing, err error) error) func(*broken) {
 	}
 }
 
-func newSubject(limits task.Limits, defect func(*broken)) dispatchtest.Subject {
-	queue, store := newQueue(limits), &tasktest.Store{MaxBytes: oversizeBytes}
-	b := &broken{real: real{tasktest.Atomic{Queue: queue, Store: store}, newQueue(limits)}}
+func newSubject(limits limitsOf, cancelRefs bool, defect func(*broken)) dispatchtest.Subject {
+	queue, store := newQueue(limits, cancelRefs), &tasktest.Store{MaxBytes: oversizeBytes}
+	b := &broken{real: real{tasktest.Atomic{Queue: queue, Store: store}, newQueue(limits, cancelRefs)}}
 	defect(b)
 	return dispatchtest.Subject{
 		Dispatcher:   b,
@@ -144,12 +157,16 @@ func newSubject(limits task.Limits, defect func(*broken)) dispatchtest.Subject {
 // catch shows that exactly the named cases fail for each mutant. They run in a
 // bubble, where waiting takes no time.
 func catch(t *testing.T, limits task.Limits, mutants []mutant) {
+	catchWith(t, always(limits), true, mutants)
+}
+
+func catchWith(t *testing.T, limits limitsOf, cancelRefs bool, mutants []mutant) {
 	for _, m := range mutants {
 		t.Run(m.name, func(t *testing.T) {
 			var got []string
 			for _, c := range dispatchtest.Cases() {
 				synctest.Test(t, func(t *testing.T) {
-					err := c.Check(t.Context(), newSubject(limits, m.defect))
+					err := c.Check(t.Context(), newSubject(limits, cancelRefs, m.defect))
 					if err != nil && !errors.Is(err, dispatchtest.ErrInapplicable) {
 						t.Logf("%s: %v", c.Name, err)
 						got = append(got, c.Name)
@@ -169,4 +186,5 @@ func TestTheRealDispatcherIsNotCaught(t *testing.T) {
 	none := func(*broken) {}
 	catch(t, bounded(true), []mutant{{"with groups", none, nil}})
 	catch(t, bounded(false), []mutant{{"without groups", none, nil}})
+	catchWith(t, twoRoutes, false, []mutant{{"with two routes", none, nil}})
 }

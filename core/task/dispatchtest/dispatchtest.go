@@ -98,7 +98,7 @@ func Run(t *testing.T, open func(t *testing.T) Subject) {
 
 // Cases returns the three contracts.
 func Cases() []Case {
-	return slices.Concat(deliveryCases, dueCases, limitCases, offloadCases, cancelCases, refusalCases, batchCases, atomicCases, entryCases)
+	return slices.Concat(deliveryCases, dueCases, routeCases, limitCases, offloadCases, cancelCases, refusalCases, batchCases, atomicCases, entryCases)
 }
 
 func inapplicable(why string) error { return fmt.Errorf("%w: %s", ErrInapplicable, why) }

@@ -88,6 +88,7 @@ func keepsDelayLimit(ctx context.Context, s Subject) error {
 }
 
 func keepsGroupLimit(ctx context.Context, s Subject) error {
+	limits := s.Dispatcher.Limits(ctx, s.Queue, 0)
 	var ms []task.Outgoing
 	for i := range 5 {
 		m := s.message(ctx, 0)
@@ -95,7 +96,21 @@ func keepsGroupLimit(ctx context.Context, s Subject) error {
 		m.Body = body(m.ID, fmt.Sprintf(`"args":[%d],"kwargs":{}`, i))
 		ms = append(ms, m)
 	}
-	if !s.Dispatcher.Limits(ctx, s.Queue, 0).GroupMode.Supported() {
+	for _, group := range []string{"customer 17", "größe"} {
+		if limits.CheckGroup == nil || limits.CheckGroup(group) == "" {
+			continue
+		}
+		m := s.message(ctx, 0)
+		m.Group = group
+		_, err := s.Dispatcher.Dispatch(ctx, m)
+		if err := refused(fmt.Sprintf("a message with the group %q", group), err); err != nil {
+			return err
+		}
+		if err := s.nothing(ctx, m); err != nil {
+			return err
+		}
+	}
+	if !limits.GroupMode.Supported() {
 		_, err := s.Dispatcher.Dispatch(ctx, ms[0])
 		if err := refused("a message with a group", err); err != nil {
 			return err
@@ -104,6 +119,18 @@ func keepsGroupLimit(ctx context.Context, s Subject) error {
 	}
 	if err := s.dispatch(ctx, ms...); err != nil {
 		return err
+	}
+	if limits.GroupMode == task.GroupFairness {
+		in, err := s.expect(ctx, ms...)
+		if err != nil {
+			return err
+		}
+		for _, m := range ms {
+			if got := in[m.ID][0].Group; got != m.Group {
+				return fmt.Errorf("the group arrived as %q and was %q", got, m.Group)
+			}
+		}
+		return nil
 	}
 	for i := range ms {
 		in := inbox{}

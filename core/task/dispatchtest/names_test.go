@@ -13,6 +13,7 @@ const (
 	delayedIsKept     = "a delayed message arrives as the same JSON with its attributes"
 	overdueArrives    = "a message that is overdue arrives at once"
 	repeatsNotDue     = "an id that is not yet due is accepted again"
+	keepsRoute        = "a message goes the way that limits chose although it is due by then"
 	limitsNameRoute   = "limits never fail and name a route"
 	keepsSizeLimit    = "a message as large as the limit arrives and a larger one is refused for good"
 	keepsDelayLimit   = "the longest delay is accepted and a longer one refused for good"

@@ -2,6 +2,7 @@ package dispatchtest_test
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"time"
 
@@ -20,7 +21,7 @@ func TestMutantsOfLimitsAreCaught(t *testing.T) {
 				}
 				return l
 			}
-		}, []string{limitsNameRoute}},
+		}, []string{keepsRoute, limitsNameRoute}},
 		{"limits fail with the request", func(b *broken) {
 			b.limits = func(ctx context.Context, queue string, delay time.Duration) task.Limits {
 				if ctx.Err() != nil {
@@ -77,6 +78,24 @@ func TestMutantsOfLimitsAreCaught(t *testing.T) {
 	catch(t, bounded(false), []mutant{
 		{"a group that is not supported is dropped", sending(func(m *task.Outgoing) { m.Group = "" }), []string{keepsGroupLimit}},
 	})
+	ascii := bounded(true)
+	ascii.CheckGroup = func(group string) string {
+		if strings.ContainsFunc(group, func(r rune) bool { return r <= ' ' || r > '~' }) {
+			return "must be ASCII"
+		}
+		return ""
+	}
+	catch(t, bounded(true), []mutant{
+		{"a group that breaks the target's rule is sent", func(b *broken) {
+			b.limits = func(context.Context, string, time.Duration) task.Limits { return ascii }
+		}, []string{keepsGroupLimit}},
+	})
+	fair := bounded(true)
+	fair.GroupMode = task.GroupFairness
+	catch(t, fair, []mutant{
+		{"none", func(*broken) {}, nil},
+		{"a group for fairness is dropped", sending(func(m *task.Outgoing) { m.Group = "" }), []string{keepsGroupLimit}},
+	})
 	immediate := task.Limits{Route: "memory"}
 	catch(t, immediate, []mutant{
 		{"a delay that is not supported is ignored", sending(func(m *task.Outgoing) { m.Due = task.Time{} }), []string{keepsDelayLimit}},
@@ -98,7 +117,7 @@ func TestMutantsOfCancelAreCaught(t *testing.T) {
 			b.cancel = func(ctx context.Context, s task.Sent) error {
 				for _, m := range b.Held() {
 					for ref := range 10 {
-						s := task.Sent{ID: m.ID, Queue: m.Queue, CancelRef: "ref-" + string(rune('0'+ref))}
+						s := task.Sent{ID: m.ID, Queue: m.Queue, Route: m.Route, CancelRef: "ref-" + string(rune('0'+ref))}
 						if err := b.real.Cancel(ctx, s); err != nil {
 							return err
 						}

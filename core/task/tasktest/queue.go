@@ -88,14 +88,14 @@ func (q *Queue) DispatchBatch(ctx context.Context, ms []task.Outgoing) []task.Di
 	return results
 }
 
-// Cancel implements [task.Dispatcher]: it removes every copy of the message,
-// or the one that s.CancelRef names.
+// Cancel implements [task.Dispatcher]: it removes every copy of the message that
+// went by s.Route, or the one that s.CancelRef names.
 func (q *Queue) Cancel(ctx context.Context, s task.Sent) error {
 	return q.call(ctx, Cancel, s.ID, func() error {
 		q.mu.Lock()
 		defer q.mu.Unlock()
 		q.held = slices.DeleteFunc(q.held, func(h held) bool {
-			return h.ID == s.ID && h.Queue == s.Queue && h.receipt.CancelRef == s.CancelRef
+			return h.ID == s.ID && h.Queue == s.Queue && h.Route == s.Route && h.receipt.CancelRef == s.CancelRef
 		})
 		return nil
 	})
@@ -137,6 +137,8 @@ func (q *Queue) refusal(m task.Outgoing) error {
 		return task.Errorf(task.MessageTooLarge, "the message has %d bytes, and the queue takes %d", len(m.Body), *limits.MaxMessageBytes)
 	case m.Group != "" && !limits.GroupMode.Supported():
 		return task.Errorf(task.MessageRejected, "the queue has no groups")
+	case m.Group != "" && limits.CheckGroup != nil && limits.CheckGroup(m.Group) != "":
+		return task.Errorf(task.MessageRejected, "the group %s", limits.CheckGroup(m.Group))
 	case delay > 0 && !limits.SupportsDefer:
 		return task.Errorf(task.MessageRejected, "the queue cannot delay a message")
 	case limits.MaxDelaySeconds != nil && delay > time.Duration(*limits.MaxDelaySeconds)*time.Second:

@@ -1,5 +1,5 @@
-// Package batch sends the messages of SQS and SNS in calls that take several,
-// and are answered message by message.
+// Package batch sends messages to SQS and SNS in calls that take several, whose
+// answers list each message.
 package batch
 
 import (
@@ -16,37 +16,36 @@ import (
 // https://docs.aws.amazon.com/sns/latest/api/API_PublishBatch.html
 const maxEntries = 10
 
-// Entry is a message among those of a batch, as E is one in the SDK's words.
+// Entry is one message of a batch. E is the SDK's type for it.
 type Entry[E any] struct {
-	Place   int   // among the batch's results
-	Bytes   int64 // which count towards what a call takes
-	Message E     // of the id that ID has for the place
+	Place   int   // the index of its result
+	Bytes   int64 // its size, for the limit of a call
+	Message E     // its id in the call is ID(Place)
 }
 
-// ID names the message at a place in a call.
+// ID returns the id, within a call, of the message with that index.
 func ID(place int) string { return strconv.Itoa(place) }
 
-// Outcome is what an answer says of one message. Again is set when the service
-// says that it may be sent once more.
+// Outcome is what an answer says about one message. Again is set when sending it
+// once more may help.
 type Outcome struct {
 	task.DispatchResult
 	Again bool
 }
 
-// Call sends messages, and returns by their ids what the answer says of them.
-// The error is that of those which it does not mention.
+// Call sends messages in one call and returns the outcomes by the messages' ids.
+// Messages that the answer does not mention have failed with the error.
 type Call[E any] func(ctx context.Context, messages []E) (map[string]Outcome, error)
 
-// Send makes the calls, each with at most so many bytes, and writes the outcomes
-// to the results at the entries' places: side by side, or in order.
+// Send makes the calls, each with at most limit bytes, and writes the outcomes to
+// results. The calls run in order if ordered, else concurrently.
 //
-// The SDK repeats a call that failed, once. What it cannot see are messages
-// that failed in a call that was answered: those are sent once more here, where
-// there is no order to be kept.
-func Send[E any](ctx context.Context, entries []Entry[E], most int64, ordered bool, call Call[E], results []task.DispatchResult) {
+// The SDK repeats a failed call once. It cannot see messages that failed within a
+// call that was answered: Send sends those once more, unless the order matters.
+func Send[E any](ctx context.Context, entries []Entry[E], limit int64, ordered bool, call Call[E], results []task.DispatchResult) {
 	var calls sync.WaitGroup
 	for len(entries) > 0 {
-		n := fitting(entries, most)
+		n := fitting(entries, limit)
 		some := entries[:n]
 		entries = entries[n:]
 		if ordered {
@@ -59,10 +58,10 @@ func Send[E any](ctx context.Context, entries []Entry[E], most int64, ordered bo
 }
 
 // fitting returns how many of the entries go into one call: at least one.
-func fitting[E any](entries []Entry[E], most int64) int {
+func fitting[E any](entries []Entry[E], limit int64) int {
 	bytes := entries[0].Bytes
 	n := 1
-	for n < len(entries) && n < maxEntries && bytes+entries[n].Bytes <= most {
+	for n < len(entries) && n < maxEntries && bytes+entries[n].Bytes <= limit {
 		bytes += entries[n].Bytes
 		n++
 	}
@@ -78,7 +77,7 @@ func send[E any](ctx context.Context, entries []Entry[E], call Call[E], results 
 	}
 	outcomes, err := call(bounded, messages)
 	if task.KindOf(err).Final() && len(entries) > 1 {
-		// What is wrong with the call may be wrong with none of its messages.
+		// The service may refuse the call as a whole while each message is fine.
 		for i := range entries {
 			send(ctx, entries[i:i+1], call, results, again)
 		}

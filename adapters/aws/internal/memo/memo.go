@@ -1,4 +1,4 @@
-// Package memo remembers what was looked up.
+// Package memo caches values that a dispatcher looks up in its target.
 package memo
 
 import (
@@ -7,12 +7,12 @@ import (
 	"time"
 )
 
-// failureLife is how long a failure is remembered: one request asks twice, for
-// what a target can do and to send, and must not call one that is down for each.
+// failureLife is how long a failure is cached. One request asks twice, for the
+// limits and to send, and must not call a target that is down for each.
 const failureLife = 250 * time.Millisecond
 
-// Cache remembers a value for each key once it was fetched, and a failure for a
-// moment. Whoever asks meanwhile shares the fetch. The methods may be called
+// Cache keeps the value of each key once it is fetched, and a failure for a
+// moment. Concurrent callers share one fetch. The methods may be called
 // concurrently.
 type Cache[V any] struct {
 	fetch func(ctx context.Context, key string) (V, error)
@@ -28,13 +28,14 @@ type entry[V any] struct {
 	err   error
 }
 
-// New returns a cache of what fetch returns. A fetch does not end with the
-// request that began it, for others wait for it too, but after limit.
+// New returns a cache of what fetch returns. A fetch outlives the request that
+// began it, because others wait for it too; it ends after limit.
 func New[V any](limit time.Duration, fetch func(ctx context.Context, key string) (V, error)) *Cache[V] {
 	return &Cache[V]{fetch: fetch, limit: limit, entries: map[string]*entry[V]{}}
 }
 
-// Get returns the value of key. A request that has ended begins nothing.
+// Get returns the value of key. A request that has ended gets a cached value, but
+// begins no fetch.
 func (c *Cache[V]) Get(ctx context.Context, key string) (V, error) {
 	c.mu.Lock()
 	e, found := c.entries[key]
@@ -46,7 +47,7 @@ func (c *Cache[V]) Get(ctx context.Context, key string) (V, error) {
 	c.mu.Unlock()
 	if e != nil {
 		select {
-		case <-e.done: // first, so that what is known is known to a request that has ended
+		case <-e.done: // first, so that a request that has ended gets a cached value
 			return e.value, e.err
 		default:
 		}
