@@ -1,15 +1,16 @@
-"""A taskgate worker in Python, of the standard library alone.
+"""A taskgate worker in Python. It needs the standard library only.
 
 taskgate pushes each message to it over HTTP:
 
     TASKGATE_WORKER_URL=http://127.0.0.1:9000 taskgate
     TASKGATE_EVENTS_BASE=http://127.0.0.1:8080 python3 worker.py --port 9000
 
-A worker behind SQS or another queue is the same but for its last lines:
-receive a message, call process(), and delete the message if it says so.
+A worker behind SQS or another queue differs only in its last part: receive a
+message, call process(), and delete the message if process() says so.
 """
 
 import argparse
+import email.utils
 import http.client
 import inspect
 import json
@@ -18,6 +19,7 @@ import os
 import random
 import re
 import socket
+import sys
 import threading
 import time
 import traceback
@@ -29,6 +31,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 EVENTS_BASE = os.environ.get("TASKGATE_EVENTS_BASE", "http://127.0.0.1:8080").rstrip("/") + "/"
 LEASE_SECONDS = int(os.environ.get("TASKS_LEASE_SECONDS", "45"))  # 5 to 3600
 MAX_ANSWER = 16 << 20  # bytes
+MAX_TRACEBACK = 65536  # characters
 WORKER_ID = f"{socket.gethostname()}/{os.getpid()}"
 
 
@@ -52,11 +55,43 @@ def sleep(attempt, seconds):
     for second in range(math.ceil(seconds)):
         attempt.report("progress", progress={"fraction": second / seconds, "message": f"{second} s"})
         if attempt.cancelled.wait(min(1, seconds - second)):
-            raise Permanent("cancelled")  # or whatever: it is reported as cancelled
+            raise Permanent("cancelled")  # any exception will do: the worker reports cancelled
     return seconds
 
 
 TASKS = {"add": add, "echo": echo, "sleep": sleep}
+
+
+# --- JSON ----------------------------------------------------------------------
+
+
+def parse(text):
+    """Return the JSON value, and None or why Python cannot hold all of it.
+
+    Python refuses integers of more than 4,300 digits and turns 1e400 into
+    infinity; JSON allows both. In a value with such a number, all numbers are
+    strings: the rest can still be read. (sys.set_int_max_str_digits allows
+    longer integers.) Raises ValueError for what is not JSON.
+    """
+    try:
+        return json.loads(text, parse_float=finite, parse_constant=not_json), None
+    except (ValueError, RecursionError) as error:
+        reason = error
+    try:
+        return json.loads(text, parse_int=str, parse_float=str, parse_constant=not_json), reason
+    except RecursionError as error:
+        raise ValueError("it is nested too deep") from error
+
+
+def finite(text):
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError(f"{text[:40]} is too large for a float")
+    return number
+
+
+def not_json(name):
+    raise ValueError(f"{name} is not JSON")
 
 
 # --- Reports -----------------------------------------------------------------
@@ -73,10 +108,11 @@ OPENER = urllib.request.build_opener(NoRedirect, urllib.request.ProxyHandler({})
 
 
 def post(message, event, bound):
-    """POST an event until it is answered for good, for at most bound seconds.
+    """POST an event until the answer is final, for at most bound seconds.
 
-    Network errors, 429 and 5xx are repeated: every event may be. Returns the
-    answer (a problem too), with its status and the Retry-After in seconds.
+    After a network error, 429 and 5xx the event is sent again: every event may
+    be repeated. Returns the answer, or the problem, with the members status,
+    retry_after (in seconds) and unreadable (None, or why Python cannot hold it).
     """
     headers = {"Content-Type": "application/json", "Taskgate-Token": message["token"]}
     for name in ("traceparent", "tracestate"):
@@ -85,18 +121,18 @@ def post(message, event, bound):
     request = urllib.request.Request(message["events_url"], json.dumps(event).encode(), headers)
     deadline, wait = time.monotonic() + bound, 0.1
     while True:
-        status, answer, retry_after = send(request)
-        if status not in (0, 429) and status < 500:
-            return answer | {"status": status, "retry_after": retry_after}
-        pause = max(retry_after, random.uniform(0, wait))
+        answer = send(request)
+        if answer["status"] not in (0, 429) and answer["status"] < 500:
+            return answer
+        pause = max(answer["retry_after"], random.uniform(0, wait))
         if time.monotonic() + pause > deadline:
-            return {"status": status, "retry_after": retry_after}
+            return {"status": answer["status"], "retry_after": answer["retry_after"]}
         time.sleep(pause)
         wait = min(2 * wait, 5)
 
 
 def send(request):
-    """Send a request once; status 0 = it is unknown what became of it."""
+    """Send a request once. Status 0 means: nobody knows what became of it."""
     try:
         try:
             response = OPENER.open(request, timeout=10)
@@ -104,17 +140,32 @@ def send(request):
             response = error
         with response:
             status, body = response.status, response.read(MAX_ANSWER)
-            seconds = response.headers.get("Retry-After", "")
+            retry_after = seconds_of(response.headers.get("Retry-After", ""))
     except (OSError, http.client.HTTPException) as error:
-        print(f"worker: no answer: {error}", flush=True)
-        return 0, {}, 0
+        log(f"no answer: {error}")
+        return {"status": 0, "retry_after": 0}
     try:
-        answer = json.loads(body)
+        answer, unreadable = parse(body)
     except ValueError:
-        answer = None
-    if not isinstance(answer, dict):  # a gateway in front, in its own words
+        answer = unreadable = None
+    if not isinstance(answer, dict):  # the answer of a gateway in front of the service
         answer, status = {}, 0 if status == 200 else status
-    return status, answer, int(seconds) if seconds.isdecimal() else 0
+    return answer | {"status": status, "retry_after": retry_after, "unreadable": unreadable}
+
+
+def seconds_of(retry_after):
+    """Return what Retry-After says, seconds or a date, in seconds from 0 to 3600."""
+    if re.fullmatch(r"[0-9]+", retry_after, re.ASCII):
+        return min(int(retry_after.lstrip("0")[:9] or "0"), 3600)
+    try:
+        until = email.utils.parsedate_to_datetime(retry_after).timestamp() - time.time()
+    except (TypeError, ValueError, OverflowError):
+        return 0
+    return math.ceil(min(max(until, 0), 3600))
+
+
+def log(text):
+    print("worker:", text.encode("ascii", "backslashreplace").decode(), flush=True)
 
 
 class Attempt:
@@ -122,16 +173,17 @@ class Attempt:
 
     def __init__(self, message, number):
         self.message, self.number = message, number
-        self.cancelled = threading.Event()  # somebody asked to cancel, or it is lost
-        self.lost = None  # the answer after which nothing more is to be reported
+        self.cancelled = threading.Event()  # a cancel was requested, or the attempt is lost
+        self.lost = None  # the answer that ended the attempt: report nothing more
         self.done = threading.Event()
 
     def report(self, kind, **members):
-        """Send heartbeat or progress, and take note of the answer."""
+        """Send a heartbeat or progress, and obey the answer."""
         if self.lost:
             return
         event = {"type": kind, "attempt": self.number, "lease_seconds": LEASE_SECONDS, **members}
         answer = post(self.message, event, LEASE_SECONDS / 3)
+        # Only these codes end the attempt. A 404 of a gateway does not.
         if answer.get("code") in ("stale-attempt", "finished", "cancelled", "expired", "unknown-task"):
             self.lost = answer
         if self.lost or answer.get("cancel_requested"):
@@ -145,8 +197,8 @@ class Attempt:
         """Run the task's function, and return the event that says how it went."""
         name = self.message["task_name"]
         beating = threading.Thread(target=self.heartbeats, daemon=True)
-        beating.start()
         try:
+            beating.start()
             if name not in TASKS:  # the worker that knows it may be on its way
                 raise LookupError(f"this worker has no task {name!r}")
             if self.message.get("takes_context"):
@@ -158,16 +210,19 @@ class Attempt:
             value = TASKS[name](*args, **kwargs)
             try:
                 json.dumps(value, allow_nan=False)
-            except (TypeError, ValueError) as error:
+            except Exception as error:
                 raise Permanent(f"the result is not JSON: {error}") from None
             return {"type": "succeeded", "return_value": value}
-        except Exception as error:
+        # SystemExit and KeyboardInterrupt too: they would end only this thread,
+        # and nobody would report the task.
+        except BaseException as error:
             if self.cancelled.is_set():
                 return {"type": "cancelled"}
-            return failed(error, traceback.format_exc(), retryable=not isinstance(error, Permanent))
+            return failed(error, retryable=not isinstance(error, Permanent))
         finally:
             self.done.set()
-            beating.join()
+            if beating.is_alive():
+                beating.join()
 
     def finish(self, event):
         """Report how the attempt ended, unless it is lost."""
@@ -175,57 +230,74 @@ class Attempt:
             return self.lost
         answer = post(self.message, event | {"attempt": self.number}, LEASE_SECONDS)
         if event["type"] == "succeeded" and answer["status"] in (400, 413, 422):
-            refused = ValueError(f"the result was refused: {answer.get('detail', answer['status'])}")
-            return self.finish(failed(refused, str(refused), retryable=False))
+            return self.finish(failed(ValueError(f"the result was refused: {answer.get('detail', answer['status'])}"), retryable=False))
         return answer
 
 
-def failed(error, text, retryable):
-    # Django imports the class, and it does not have this file's: name a builtin.
+def failed(error, retryable):
+    """Return the event that reports an exception."""
+    # Django imports the class, and does not have the modules of this worker: name a builtin.
     kind = next(c for c in type(error).__mro__ if c.__module__ == "builtins")
-    text = text.encode("utf-8", "replace").decode()[-65536:]
+    try:
+        text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+    except BaseException:  # the exception's own methods fail
+        text = f"{type(error).__qualname__}: its traceback cannot be printed"
     return {
         "type": "failed",
-        "error": {"exception_class_path": f"builtins.{kind.__name__}", "traceback": text},
+        "error": {"exception_class_path": f"builtins.{kind.__name__}", "traceback": shorten(text)},
         "retryable": retryable,
     }
 
 
+def shorten(text):
+    """Make a text fit into an event. A text that is too long keeps its beginning
+    and its end, with a line between that says how much is missing."""
+    text = re.sub("[\ud800-\udfff]", "\ufffd", text)  # no JSON text has half a surrogate pair
+    half = (MAX_TRACEBACK - 100) // 2
+    if len(text) > MAX_TRACEBACK:
+        text = f"{text[:half]}\n… {len(text) - 2 * half} characters are left out …\n{text[-half:]}"
+    return text
+
+
 def process(body, envelope=None):
-    """Run the task of a message; return whether to acknowledge it, and else
-    after how many seconds it should be delivered again (0 = unknown)."""
+    """Run the task of a message. Return whether to acknowledge the message, and
+    if not, how many seconds to wait before the next delivery (0 = unknown)."""
     try:
-        message = dict(json.loads(body))
+        message, unreadable = parse(body)
+        message = dict(message)
         if "id" not in message and envelope:  # PAYLOAD plain: the rest came beside it
             message |= json.loads(envelope)
         check(message)
     except (ValueError, TypeError) as error:
-        print(f"worker: message refused: {error}", flush=True)
+        log(f"message refused: {error}")
         return False, 0  # it ends in the dead-letter queue
 
     label = f"{message['task_name']} {message['id']}"
     started = {"type": "started", "worker_id": WORKER_ID, "delivery_id": str(uuid.uuid4()), "lease_seconds": LEASE_SECONDS}
-    # A lost answer's lease runs already: leave time for the first heartbeat.
+    # If an answer is lost, the lease runs already: leave time for the first heartbeat.
     answer = post(message, started, LEASE_SECONDS / 3)
     if answer["status"] != 200:
-        print(f"worker: {label} not started: {answer['status']} {answer.get('code', '')}", flush=True)
+        log(f"{label} not started: {answer['status']} {answer.get('code', '')}")
         return answer.get("acknowledge", False), answer["retry_after"]
 
-    given = answer if message.get("offloaded") else message
-    attempt = Attempt(message, answer["attempt"])
-    event = attempt.run(given.get("args", []), given.get("kwargs", {}))
+    given, unreadable = (answer, answer["unreadable"]) if message.get("offloaded") else (message, unreadable)
+    attempt = Attempt(message, int(answer["attempt"]))
+    if unreadable:
+        event = failed(Permanent(f"the arguments cannot be read: {unreadable}"), retryable=False)
+    else:
+        event = attempt.run(given.get("args", []), given.get("kwargs", {}))
     answer = attempt.finish(event)
-    print(f"worker: {label} attempt {attempt.number} {event['type']}: {answer['status']}", flush=True)
+    log(f"{label} attempt {attempt.number} {event['type']}: {answer['status']}")
     return answer.get("acknowledge", False), answer["retry_after"]
 
 
 def check(message):
-    """Refuse what cannot be reported on. And whoever can write to the queue
-    must not choose where this worker sends requests."""
+    """Refuse a message that cannot be reported on. Reports go below EVENTS_BASE
+    only: who can write to the queue must not choose where they are sent."""
     for name in ("task_name", "id", "token", "events_url"):
         if not isinstance(message.get(name), str):
             raise ValueError(f"it has no {name}")
-    if message.get("v") != 1:
+    if message.get("v") not in (1, "1"):  # parse() may have left numbers as strings
         raise ValueError(f"it is of version {message.get('v')}")
     base, rest = message["events_url"][: len(EVENTS_BASE)], message["events_url"][len(EVENTS_BASE) :]
     if base != EVENTS_BASE or not re.fullmatch(r"[\w-]+(/[\w-]+)*", rest, re.ASCII):
@@ -241,24 +313,27 @@ class Push(BaseHTTPRequestHandler):
     def do_POST(self):
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         acknowledge, delay = process(body, self.headers.get("Taskgate-Envelope"))
-        self.send_response(204 if acknowledge else 503)
+        # 503 would mean that this was no delivery, and process() may have sent events.
+        self.send_response(204 if acknowledge else 500)
         if delay and not acknowledge:
             self.send_header("Retry-After", str(delay))
         self.end_headers()
 
     def log_message(self, *args):
-        pass  # process() has printed what matters
+        pass  # process() prints what matters
 
 
 def main():
     parser = argparse.ArgumentParser(description="Run tasks that taskgate pushes.")
     parser.add_argument("--port", type=int, default=int(os.environ.get("PORT", "9000")), help="0 = any free one")
+    if not re.fullmatch(r"https?://[!-?A-~]+", EVENTS_BASE):
+        sys.exit("TASKGATE_EVENTS_BASE must be an http or https URL without a user name, spaces and line breaks")
     server = ThreadingHTTPServer(("127.0.0.1", parser.parse_args().port), Push)
     print(f"worker: listening on http://127.0.0.1:{server.server_port}, reporting below {EVENTS_BASE}", flush=True)
     try:
         server.serve_forever()
     except KeyboardInterrupt:
-        pass  # what still runs is delivered again once its lease has lapsed
+        pass  # a task that still runs is delivered again once its lease has lapsed
 
 
 if __name__ == "__main__":
