@@ -1,13 +1,16 @@
 # taskgate: every target is one line in `make help`.
 GO      ?= go
-ARCH    ?= $(shell $(GO) env GOARCH)
 TOOL    := $(GO) tool -modfile=tools/tools.mod
 BUILD   ?= build
+# Values from the command line may hold any character. Make must not expand a $ in
+# them, and no shell may evaluate them: recipes use them as quoted variables of
+# their environment, "$$NAME".
+$(foreach v,ARCH AZURE_AUTH BUILD KEY NAME PARAMETERS SCOPES TASKS URL,$(eval override $(v) := $$(value $(v)))$(eval export $(v)))
 # Tests wait for emulators more than they compute: more packages at once than processors.
 TESTING := -p 4 -timeout 10m
 # -buildvcs: the version is stamped from the Git tag or commit, even where GOFLAGS turns that off.
 RELEASE := -trimpath -buildvcs=auto -ldflags '-s -w'
-LAMBDA   = CGO_ENABLED=0 GOOS=linux GOARCH=$(ARCH) $(GO) build $(RELEASE) -tags lambda.norpc
+LAMBDA   = CGO_ENABLED=0 GOOS=linux GOARCH="$$ARCH" $(GO) build $(RELEASE) -tags lambda.norpc
 
 .DEFAULT_GOAL := help
 
@@ -18,51 +21,51 @@ run: local ## start taskgate on 127.0.0.1:8080, with the demo worker (needs Go a
 	./build/taskgate
 
 local: ## build build/taskgate, the one binary that serves, stores and queues
-	CGO_ENABLED=0 GOARCH=$(ARCH) $(GO) build $(RELEASE) -o build/taskgate ./functions/local
+	CGO_ENABLED=0 GOARCH="$$ARCH" $(GO) build $(RELEASE) -o build/taskgate ./functions/local
 
 aws: ## build build/aws/bootstrap (the API) and build/aws-worker/bootstrap, for Lambda
-	$(LAMBDA) -o $(BUILD)/aws/bootstrap ./functions/aws
-	$(LAMBDA) -o $(BUILD)/aws-worker/bootstrap ./functions/aws-worker
+	$(LAMBDA) -o "$$BUILD"/aws/bootstrap ./functions/aws
+	$(LAMBDA) -o "$$BUILD"/aws-worker/bootstrap ./functions/aws-worker
 
 # sam build calls these two, by the logical ids in template.yaml.
-build-Function build-ExampleWorker: ARCH = arm64
+build-Function build-ExampleWorker: override ARCH := arm64
 build-Function:
-	$(LAMBDA) -o $(ARTIFACTS_DIR)/bootstrap ./functions/aws
+	$(LAMBDA) -o "$$ARTIFACTS_DIR"/bootstrap ./functions/aws
 
 build-ExampleWorker:
-	$(LAMBDA) -o $(ARTIFACTS_DIR)/bootstrap ./functions/aws-worker
+	$(LAMBDA) -o "$$ARTIFACTS_DIR"/bootstrap ./functions/aws-worker
 
 sam-check: ## lint template.yaml and build it offline with the SAM CLI, from PyPI in a throw-away environment
 	./infra/aws/sam-check
 
 deploy-aws: ## sam build, sam deploy: make deploy-aws TASKS=tasks.json PARAMETERS="ApiKeys=… DeployExample=true" (needs the SAM CLI)
-	sam build --config-file infra/aws/samconfig.toml
-	sam deploy --config-file infra/aws/samconfig.toml $(if $(PARAMETERS)$(TASKS),--parameter-overrides $(PARAMETERS) $(if $(TASKS),"Tasks='$$(cat $(TASKS))'"))
+	@$(GO) run ./tools/deploy-aws
 
 remove-aws: ## remove the stack; the table with its tasks stays, and is removed by hand
 	sam delete --config-file infra/aws/samconfig.toml
 
 azure: ## stage build/azure (the API) and build/azure-worker as the func tools want them
-	rm -rf $(BUILD)/azure $(BUILD)/azure-worker
-	mkdir -p $(BUILD)/azure $(BUILD)/azure-worker
-	CGO_ENABLED=0 GOARCH=$(ARCH) $(GO) build $(RELEASE) -o $(BUILD)/azure/taskgate ./functions/azure
-	CGO_ENABLED=0 GOARCH=$(ARCH) $(GO) build $(RELEASE) -o $(BUILD)/azure-worker/taskgate-worker ./functions/azure-worker
-	cp host.json $(BUILD)/azure/
-	cp functions/azure-worker/host.json $(BUILD)/azure-worker/
+	@case "$$AZURE_AUTH" in ''|function-keys) ;; *) echo 'make azure: AZURE_AUTH must be function-keys, or not set' >&2; exit 2;; esac
+	rm -rf "$${BUILD:?}"/azure "$$BUILD"/azure-worker
+	mkdir -p "$$BUILD"/azure "$$BUILD"/azure-worker
+	CGO_ENABLED=0 GOARCH="$$ARCH" $(GO) build $(RELEASE) -o "$$BUILD"/azure/taskgate ./functions/azure
+	CGO_ENABLED=0 GOARCH="$$ARCH" $(GO) build $(RELEASE) -o "$$BUILD"/azure-worker/taskgate-worker ./functions/azure-worker
+	cp host.json "$$BUILD"/azure/
+	cp functions/azure-worker/host.json "$$BUILD"/azure-worker/
 	@set -e; for app in azure azure-worker; do \
-	  cp functions/$$app/local.settings.json $(BUILD)/$$app/; \
-	  for f in functions/$$app/*/function.json; do d=$$(basename $$(dirname $$f)); mkdir -p $(BUILD)/$$app/$$d; cp $$f $(BUILD)/$$app/$$d/; done; \
+	  cp functions/$$app/local.settings.json "$$BUILD"/$$app/; \
+	  for f in functions/$$app/*/function.json; do d=$$(basename $$(dirname $$f)); mkdir -p "$$BUILD"/$$app/$$d; cp $$f "$$BUILD"/$$app/$$d/; done; \
 	done
-	@if [ "$(AZURE_AUTH)" = function-keys ]; then \
-	  sed 's/"anonymous"/"function"/' functions/azure/api/function.json >$(BUILD)/azure/api/function.json && \
-	  cp -r functions/azure/function-keys/events $(BUILD)/azure/; fi
+	@if [ "$$AZURE_AUTH" = function-keys ]; then \
+	  sed 's/"anonymous"/"function"/' functions/azure/api/function.json >"$$BUILD"/azure/api/function.json && \
+	  cp -r functions/azure/function-keys/events "$$BUILD"/azure/; fi
 
 deploy-azure: ## make what infra/azure describes, and publish the apps (needs terraform, az and func)
 	terraform -chdir=infra/azure init -input=false
 	terraform -chdir=infra/azure apply
 	GOOS=linux $(MAKE) azure ARCH=amd64
-	app=$$(terraform -chdir=infra/azure output -raw app) && cd $(BUILD)/azure && func azure functionapp publish "$$app" --custom
-	@app=$$(terraform -chdir=infra/azure output -raw worker_app); test -z "$$app" || { cd $(BUILD)/azure-worker && func azure functionapp publish "$$app" --custom; }
+	app=$$(terraform -chdir=infra/azure output -raw app) && cd "$$BUILD"/azure && func azure functionapp publish "$$app" --custom
+	@app=$$(terraform -chdir=infra/azure output -raw worker_app); test -z "$$app" || { cd "$$BUILD"/azure-worker && func azure functionapp publish "$$app" --custom; }
 
 remove-azure: ## remove all that infra/azure made in Azure, the tasks included; asks first
 	terraform -chdir=infra/azure destroy
@@ -116,7 +119,7 @@ fmt: ## gofmt every file
 	gofmt -w $$(git ls-files '*.go')
 
 key: ## mint an API key: make key NAME=shop SCOPES=enqueue+read
-	@$(GO) run ./tools/key "$(NAME)" $(SCOPES)
+	@$(GO) run ./tools/key "$$NAME" $${SCOPES:+"$$SCOPES"}
 
 clean: ## remove what was built
 	rm -rf build
