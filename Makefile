@@ -5,7 +5,7 @@ BUILD   ?= build
 # Values from the command line may hold any character. Make must not expand a $ in
 # them, and no shell may evaluate them: recipes use them as quoted variables of
 # their environment, "$$NAME".
-$(foreach v,ARCH AZURE_AUTH BUILD KEY NAME PARAMETERS SCOPES TASKS URL,$(eval override $(v) := $$(value $(v)))$(eval export $(v)))
+$(foreach v,ARCH AZURE_AUTH BUILD KEY NAME PARAMETERS SCOPES TASK TASKS TIMEOUT URL,$(eval override $(v) := $$(value $(v)))$(eval export $(v)))
 # Tests wait for emulators more than they compute: more packages at once than processors.
 TESTING := -p 4 -timeout 10m
 # -buildvcs: the version is stamped from the Git tag or commit, even where GOFLAGS turns that off.
@@ -41,6 +41,9 @@ sam-check: ## lint template.yaml and build it offline with the SAM CLI, from PyP
 deploy-aws: ## sam build, sam deploy: make deploy-aws TASKS=tasks.json PARAMETERS="ApiKeys=… DeployExample=true" (needs the SAM CLI)
 	@$(GO) run ./tools/deploy-aws
 
+smoke-aws: ## try a deployed service: make smoke-aws URL=https://… KEY=… (enqueues, waits, looks up; TASK='{"task_name": …}' for a worker of yours)
+	@$(GO) run ./tools/smoke
+
 remove-aws: ## remove the stack; the table with its tasks stays, and is removed by hand
 	sam delete --config-file infra/aws/samconfig.toml
 
@@ -66,6 +69,12 @@ deploy-azure: ## make what infra/azure describes, and publish the apps (needs te
 	GOOS=linux $(MAKE) azure ARCH=amd64
 	app=$$(terraform -chdir=infra/azure output -raw app) && cd "$$BUILD"/azure && func azure functionapp publish "$$app" --custom
 	@app=$$(terraform -chdir=infra/azure output -raw worker_app); test -z "$$app" || { cd "$$BUILD"/azure-worker && func azure functionapp publish "$$app" --custom; }
+
+smoke-azure: ## the same: make smoke-azure KEY=… (URL is Terraform's output, unless it is given)
+	@test -n "$$URL" || URL=$$(terraform -chdir=infra/azure output -raw url) || exit; export URL; $(GO) run ./tools/smoke
+
+azure-check: ## terraform fmt, validate and test of infra/azure, without an account (the first time it builds the provider: half an hour)
+	./infra/azure/check
 
 remove-azure: ## remove all that infra/azure made in Azure, the tasks included; asks first
 	terraform -chdir=infra/azure destroy
@@ -124,4 +133,4 @@ key: ## mint an API key: make key NAME=shop SCOPES=enqueue+read
 clean: ## remove what was built
 	rm -rf build
 
-.PHONY: help run local aws build-Function build-ExampleWorker sam-check deploy-aws remove-aws azure deploy-azure remove-azure test race check vuln release emulators mutants bench soak fuzz generate fmt key clean
+.PHONY: help run local aws build-Function build-ExampleWorker sam-check deploy-aws smoke-aws remove-aws azure azure-check deploy-azure smoke-azure remove-azure test race check vuln release emulators mutants bench soak fuzz generate fmt key clean

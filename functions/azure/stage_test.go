@@ -48,7 +48,7 @@ func readJSON(t *testing.T, file string, v any) {
 	}
 }
 
-func TestTheStagedFoldersHoldWhatIsDeployedAndNothingElse(t *testing.T) {
+func TestStagedFoldersHoldOnlyWhatIsDeployed(t *testing.T) {
 	for app, executable := range map[string]string{"azure": "taskgate", "azure-worker": "taskgate-worker"} {
 		dir := filepath.Join(staged, app)
 		var host struct {
@@ -90,14 +90,14 @@ func TestTheStagedFoldersHoldWhatIsDeployedAndNothingElse(t *testing.T) {
 	}
 }
 
-func TestTheRoutesAreThoseOfTheAPIAndNoCatchAll(t *testing.T) {
+func TestRoutesAreExactlyTheAPIs(t *testing.T) {
 	var routes []string
 	for name, all := range bindings(t, filepath.Join(staged, "azure")) {
 		if len(all) != 2 || all[0].Type != "httpTrigger" || all[0].Direction != "in" || all[1].Type != "http" || all[1].Direction != "out" {
-			t.Errorf("%s would be invoked with a payload: %+v", name, all)
+			t.Errorf("the host would send %s a payload instead of the request: %+v", name, all)
 			continue
 		}
-		if all[0].AuthLevel != "anonymous" || all[0].Methods != nil { // the application refuses what a path does not take
+		if all[0].AuthLevel != "anonymous" || all[0].Methods != nil { // the application answers 405 itself
 			t.Errorf("%s: %+v", name, all[0])
 		}
 		routes = append(routes, all[0].Route)
@@ -108,12 +108,12 @@ func TestTheRoutesAreThoseOfTheAPIAndNoCatchAll(t *testing.T) {
 	}
 	for name, all := range bindings(t, filepath.Join(staged, "azure-worker")) {
 		if len(all) != 1 || !slices.Contains([]string{"serviceBusTrigger", "queueTrigger"}, all[0].Type) {
-			t.Errorf("the worker's %s can be reached otherwise than by its queue: %+v", name, all)
+			t.Errorf("the worker's %s has another trigger than a queue: %+v", name, all)
 		}
 	}
 }
 
-func TestEveryRouteLeadsToTheAPI(t *testing.T) {
+func TestEveryRouteReachesTheAPI(t *testing.T) {
 	c := newCloud(t)
 	h := functionshost.Start(t, filepath.Join(staged, "azure"), functionshost.Options{Settings: c.apiSettings()})
 	for _, all := range bindings(t, filepath.Join(staged, "azure")) {
@@ -124,9 +124,9 @@ func TestEveryRouteLeadsToTheAPI(t *testing.T) {
 	}
 }
 
-// TestEverySettingOfABindingIsSetSomewhere looks where a setting would be
-// missed: on a developer's machine, and in Azure.
-func TestEverySettingOfABindingIsSetSomewhere(t *testing.T) {
+// TestBindingSettingsAreSetLocallyAndInAzure: a function whose setting is missing
+// never runs.
+func TestBindingSettingsAreSetLocallyAndInAzure(t *testing.T) {
 	var local struct{ Values map[string]string }
 	readJSON(t, filepath.Join(staged, "azure-worker", "local.settings.json"), &local)
 	infra, err := os.ReadFile("../../infra/azure/main.tf")
@@ -154,7 +154,7 @@ func TestEverySettingOfABindingIsSetSomewhere(t *testing.T) {
 	}
 }
 
-func TestTheLocalSettingsHoldNoSecret(t *testing.T) {
+func TestLocalSettingsHoldNoSecret(t *testing.T) {
 	for _, app := range []string{"azure", "azure-worker"} {
 		var local struct {
 			IsEncrypted bool

@@ -1,5 +1,5 @@
-# Strong consistency makes a look-up see every write that was answered, and takes
-# a single region here. A request cannot ask for more than the account has.
+# With Strong consistency a look-up sees every write that was answered. A request
+# cannot ask for a stronger consistency than the account's.
 # https://learn.microsoft.com/azure/cosmos-db/consistency-levels
 resource "azurerm_cosmosdb_account" "this" {
   name                         = "${var.name}-cosmos"
@@ -19,7 +19,7 @@ resource "azurerm_cosmosdb_account" "this" {
     failover_priority = 0
   }
 
-  # Paid by the request, nothing always on.
+  # Paid by the request; nothing is always on.
   capabilities {
     name = "EnableServerless"
   }
@@ -36,7 +36,7 @@ resource "azurerm_cosmosdb_sql_database" "this" {
   account_name        = azurerm_cosmosdb_account.this.name
 }
 
-# Equal to what cosmosstore.Container describes; a test compares them.
+# A test compares this with cosmosstore.Container.
 resource "azurerm_cosmosdb_sql_container" "tasks" {
   name                  = "tasks"
   resource_group_name   = azurerm_resource_group.this.name
@@ -44,7 +44,7 @@ resource "azurerm_cosmosdb_sql_container" "tasks" {
   database_name         = azurerm_cosmosdb_sql_database.this.name
   partition_key_paths   = ["/pk"]
   partition_key_version = 2
-  default_ttl           = -1 # each item says for itself
+  default_ttl           = -1 # each item has its own
 
   indexing_policy {
     indexing_mode = "consistent"

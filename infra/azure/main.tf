@@ -4,7 +4,7 @@ resource "azurerm_resource_group" "this" {
 }
 
 locals {
-  # Names of storage accounts have no hyphens and at most 24 characters.
+  # The name of a storage account has no hyphens and at most 24 characters.
   plain_name = replace(var.name, "-", "")
 
   apps = toset(var.worker ? ["api", "worker"] : ["api"])
@@ -38,7 +38,12 @@ locals {
     }
   }
 
-  # What each app is told. No secret is among the names that this file makes up.
+  # Each request that waits for a task takes one of an instance's places while it
+  # waits, and costs little, so an instance of the API takes many. The worker has no
+  # HTTP function.
+  http_concurrency = { api = 64, worker = null }
+
+  # The settings of each app.
   settings = {
     api = {
       TASKGATE_TASKS                    = jsonencode(local.tasks)
@@ -64,26 +69,31 @@ locals {
   }
 }
 
-# What the Functions hosts keep for themselves, and the packages that they run.
+# Each app's package, and what its Functions host stores for itself: leases and
+# keys. Who may write to such an account decides what its app runs, so each app has
+# its own.
 resource "azurerm_storage_account" "host" {
-  name                            = "${local.plain_name}host"
+  for_each = local.apps
+
+  name                            = "${local.plain_name}${each.key}"
   resource_group_name             = azurerm_resource_group.this.name
   location                        = azurerm_resource_group.this.location
   account_tier                    = "Standard"
   account_replication_type        = "LRS"
   shared_access_key_enabled       = false
   default_to_oauth_authentication = true
+  allow_nested_items_to_be_public = false
 }
 
 resource "azurerm_storage_container" "packages" {
   for_each = local.apps
 
-  name                  = each.key
-  storage_account_id    = azurerm_storage_account.host.id
+  name                  = "packages"
+  storage_account_id    = azurerm_storage_account.host[each.key].id
   container_access_type = "private"
 }
 
-# Flex Consumption takes one app a plan.
+# A Flex Consumption plan takes one app.
 resource "azurerm_service_plan" "this" {
   for_each = local.apps
 
@@ -105,11 +115,12 @@ resource "azurerm_function_app_flex_consumption" "this" {
 
   runtime_name           = "custom"
   runtime_version        = "1.0"
-  instance_memory_in_mb  = 2048
+  instance_memory_in_mb  = 512
   maximum_instance_count = 40
+  http_concurrency       = local.http_concurrency[each.key]
 
   storage_container_type      = "blobContainer"
-  storage_container_endpoint  = "${azurerm_storage_account.host.primary_blob_endpoint}${azurerm_storage_container.packages[each.key].name}"
+  storage_container_endpoint  = "${azurerm_storage_account.host[each.key].primary_blob_endpoint}${azurerm_storage_container.packages[each.key].name}"
   storage_authentication_type = "SystemAssignedIdentity"
 
   webdeploy_publish_basic_authentication_enabled = false
@@ -124,8 +135,15 @@ resource "azurerm_function_app_flex_consumption" "this" {
     http2_enabled                          = true
   }
 
+  # The host signs in to its storage account with its identity. azurerm would set the
+  # first two to a connection string without a key, which the host prefers, and the app
+  # would not start. Settings from here win over azurerm's. azurerm never reads the two
+  # back, so each plan shows them as a change until the provider is fixed:
+  # https://github.com/hashicorp/terraform-provider-azurerm/issues/29149, 29693, 30732
   app_settings = merge(local.settings[each.key], {
-    AzureWebJobsStorage__accountName = azurerm_storage_account.host.name
-    AzureWebJobsStorage__credential  = "managedidentity"
+    AzureWebJobsStorage                  = ""
+    DEPLOYMENT_STORAGE_CONNECTION_STRING = ""
+    AzureWebJobsStorage__accountName     = azurerm_storage_account.host[each.key].name
+    AzureWebJobsStorage__credential      = "managedidentity"
   })
 }

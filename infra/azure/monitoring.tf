@@ -14,24 +14,34 @@ resource "azurerm_application_insights" "this" {
   workspace_id        = azurerm_log_analytics_workspace.this.id
 }
 
-# What the apps cannot log themselves: who was refused, and what failed inside.
+# What the apps cannot log themselves, in categories that the SKUs have: only Service
+# Bus Premium has RuntimeAuditLogs. Logging each request can cost more than the
+# requests, so request_logs is off by default.
+# https://learn.microsoft.com/azure/azure-monitor/reference/supported-logs/logs-index
 resource "azurerm_monitor_diagnostic_setting" "this" {
-  for_each = {
-    bus = { id = azurerm_servicebus_namespace.this.id, logs = ["OperationalLogs", "RuntimeAuditLogs"] }
+  for_each = merge({
+    bus = {
+      id          = azurerm_servicebus_namespace.this.id
+      logs        = ["OperationalLogs"]
+      destination = "Dedicated"
+    }
     cosmos = {
-      id   = azurerm_cosmosdb_account.this.id
-      logs = ["ControlPlaneRequests", "DataPlaneRequests", "PartitionKeyRUConsumption"]
+      id          = azurerm_cosmosdb_account.this.id
+      logs        = concat(["ControlPlaneRequests"], var.request_logs ? ["DataPlaneRequests"] : [])
+      destination = "Dedicated"
     }
+    }, var.request_logs ? {
     queues = {
-      id   = "${azurerm_storage_account.tasks.id}/queueServices/default"
-      logs = ["StorageDelete", "StorageWrite"]
+      id          = "${azurerm_storage_account.tasks.id}/queueServices/default"
+      logs        = ["StorageDelete", "StorageWrite"]
+      destination = null # a storage service has only one
     }
-  }
+  } : {})
 
   name                           = "logs"
   target_resource_id             = each.value.id
   log_analytics_workspace_id     = azurerm_log_analytics_workspace.this.id
-  log_analytics_destination_type = "Dedicated"
+  log_analytics_destination_type = each.value.destination
 
   dynamic "enabled_log" {
     for_each = each.value.logs
@@ -59,7 +69,7 @@ resource "azurerm_monitor_action_group" "this" {
 resource "azurerm_monitor_metric_alert" "this" {
   for_each = {
     dead-letters = {
-      description = "Messages are in a dead-letter subqueue: nobody has reported them, or they cannot be read."
+      description = "Messages are in a dead-letter subqueue. The worker has not reported them, or cannot read them."
       scope       = azurerm_servicebus_namespace.this.id
       namespace   = "Microsoft.ServiceBus/namespaces"
       metric      = "DeadletteredMessages"
@@ -69,7 +79,7 @@ resource "azurerm_monitor_metric_alert" "this" {
       values      = ["*"]
     }
     bus-throttled = {
-      description = "Service Bus throttles: enqueueing is answered 503."
+      description = "Service Bus throttles the API. Enqueueing gets 503 answers."
       scope       = azurerm_servicebus_namespace.this.id
       namespace   = "Microsoft.ServiceBus/namespaces"
       metric      = "ThrottledRequests"
@@ -79,7 +89,7 @@ resource "azurerm_monitor_metric_alert" "this" {
       values      = ["*"]
     }
     store-throttled = {
-      description = "Cosmos DB throttles: requests are answered 503."
+      description = "Cosmos DB throttles the API. Requests get 503 answers."
       scope       = azurerm_cosmosdb_account.this.id
       namespace   = "Microsoft.DocumentDB/databaseAccounts"
       metric      = "TotalRequests"
@@ -121,17 +131,17 @@ resource "azurerm_monitor_metric_alert" "this" {
 resource "azurerm_monitor_scheduled_query_rules_alert_v2" "this" {
   for_each = {
     failing = {
-      description = "The API answers 5xx, more often than a passing fault would."
+      description = "The API gave more 5xx answers than a passing fault causes."
       query       = "AppTraces | where Message has '\"msg\":\"request\"' and Message has '\"level\":\"ERROR\"'"
       threshold   = 10
     }
     gave-up = {
-      description = "A queue gave up on tasks, which have ended FAILED, or a worker cannot read its messages."
+      description = "A queue gave up on tasks, which are FAILED now, or a worker cannot read its messages."
       query       = "AppTraces | where Message has_any ('task dead-lettered', 'message refused', 'invocation refused')"
       threshold   = 0
     }
     not-starting = {
-      description = "An app does not start: its settings are wrong, or it crashes."
+      description = "An app does not start. Its settings are wrong, or it crashes."
       query       = "AppTraces | where Message has 'taskgate' and Message has 'the settings are wrong' or Message has 'Exceeded language worker restart retry count'"
       threshold   = 0
     }
@@ -145,7 +155,7 @@ resource "azurerm_monitor_scheduled_query_rules_alert_v2" "this" {
   severity              = 2
   evaluation_frequency  = "PT5M"
   window_duration       = "PT15M"
-  skip_query_validation = true # the tables are made by the first line that is logged
+  skip_query_validation = true # a table exists only after its first log line
 
   criteria {
     query                   = each.value.query

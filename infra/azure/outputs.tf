@@ -4,7 +4,7 @@ output "app" {
 }
 
 output "worker_app" {
-  description = "The example worker's function app, empty if it was not asked for."
+  description = "The example worker's function app, empty without one."
   value       = var.worker ? azurerm_function_app_flex_consumption.this["worker"].name : ""
 }
 

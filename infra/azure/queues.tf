@@ -1,6 +1,6 @@
-# A task id is the MessageID: a send that is repeated within the window, because
-# its answer was lost, is one message. A message is given up on after ten
-# deliveries, which functions/azure-worker reports from the dead-letter subqueue.
+# The MessageID is the task's id, so a send that is repeated within the window is one
+# message. After ten deliveries a message goes to the dead-letter subqueue, and
+# functions/azure-worker reports it from there.
 locals {
   lock             = "PT1M"
   max_deliveries   = 10
@@ -35,7 +35,7 @@ resource "azurerm_servicebus_topic" "tasks" {
   duplicate_detection_history_time_window = local.duplicate_window
 }
 
-# The one subscription that reports. Others observe.
+# This subscription reports to the API. Others only observe.
 resource "azurerm_servicebus_subscription" "worker" {
   name     = "worker"
   topic_id = azurerm_servicebus_topic.tasks.id
@@ -55,8 +55,8 @@ resource "azurerm_storage_account" "tasks" {
   default_to_oauth_authentication = true
 }
 
-# The host moves what it gives up on to the poison queue; made here, it needs no
-# right to make queues.
+# The host moves messages that failed too often to the poison queue. Terraform makes
+# that queue, so the host needs no permission to make one.
 resource "azurerm_storage_queue" "tasks" {
   for_each = toset(["tasks", "tasks-poison"])
 
