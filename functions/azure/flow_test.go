@@ -168,15 +168,15 @@ func TestWhatWasAwayIsFoundAgain(t *testing.T) {
 	}
 }
 
-// TestTheQueryInTheREADMEFindsAResult: the second way to look one up.
-func TestTheQueryInTheREADMEFindsAResult(t *testing.T) {
-	readme, err := os.ReadFile("../../README.md")
+// TestTheDocumentedQueryFindsAResult runs the query of docs/azure.md.
+func TestTheDocumentedQueryFindsAResult(t *testing.T) {
+	guide, err := os.ReadFile("../../docs/azure.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	query := regexp.MustCompile(`(?m)^SELECT .* FROM c .*$`).FindString(string(readme))
+	query := regexp.MustCompile(`(?m)^SELECT .* FROM c .*$`).FindString(string(guide))
 	if !strings.Contains(query, "<id>") {
-		t.Fatalf("the README has the query %q", query)
+		t.Fatalf("docs/azure.md has the query %q", query)
 	}
 	c := newCloud(t)
 	api, _, _ := apps(t, c, functionshost.Options{})
