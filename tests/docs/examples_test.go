@@ -26,7 +26,7 @@ const patience = 2 * time.Minute
 //	<!-- serves -->                the service is started as the block says
 //	<!-- run -->                   the block is run; it must succeed
 //	<!-- run, prints: a … b -->    and its output has these parts, in this order
-//	<!-- run in background -->     the block goes on while those after it run
+//	<!-- run in background -->     the block, one command, goes on until the page ends
 //
 // The blocks of a page are one shell session in the root of the repository, against
 // the real binary. Only the addresses 127.0.0.1:8080 and 127.0.0.1:9000 are
@@ -82,20 +82,32 @@ func runPage(t *testing.T, binary string, blocks []block) {
 	}
 	address := serve(t, folder, environ)
 
-	script := "set -euo pipefail\ntrap 'kill $(jobs -p) 2>/dev/null || true' EXIT\n"
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	bash := func(script string) *exec.Cmd {
+		cmd := exec.CommandContext(ctx, "bash", "-c", script)
+		cmd.Dir = folder
+		cmd.Env = append(os.Environ(), "TASKS_URL=http://"+address, "TASKGATE_EVENTS_BASE=http://"+address)
+		cmd.WaitDelay = time.Second
+		return cmd
+	}
+	script := "set -euo pipefail\n"
 	for i, b := range blocks {
 		code := strings.ReplaceAll(local.Replace(b.code), "127.0.0.1:8080", address)
 		if strings.HasPrefix(b.marker, "run in background") {
-			code = "{ " + code + "} >background.log 2>&1 &\n"
+			background := bash("exec " + code) // exec: the process that is killed is the command itself
+			if err := background.Start(); err != nil {
+				t.Fatal(err)
+			}
+			defer func() {
+				_ = background.Process.Kill()
+				_ = background.Wait()
+			}()
+			code = ""
 		}
 		script += fmt.Sprintf("%s\necho; echo @@end %d\n", code, i)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, "bash", "-c", script)
-	cmd.Dir = folder
-	cmd.Env = append(os.Environ(), "TASKS_URL=http://"+address, "TASKGATE_EVENTS_BASE=http://"+address)
-	cmd.WaitDelay = time.Second // a background process may keep the pipe open
+	cmd := bash(script)
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
