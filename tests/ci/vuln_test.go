@@ -1,4 +1,5 @@
-package docs_test
+// Package ci_test holds the scripts that CI runs to what they say.
+package ci_test
 
 import (
 	"errors"
@@ -13,7 +14,12 @@ import (
 // database, on a package that does not exist, and behind a proxy that is not there.
 func TestTheVulnerabilityLookUpSaysWhenItDidNotHappen(t *testing.T) {
 	t.Parallel()
-	need(t, "bash")
+	if _, err := exec.LookPath("bash"); err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatal("bash is missing")
+		}
+		t.Skip("SKIPPED: bash is missing")
+	}
 	empty := t.TempDir()
 	if err := os.Mkdir(filepath.Join(empty, "index"), 0o755); err != nil {
 		t.Fatal(err)
@@ -33,7 +39,7 @@ func TestTheVulnerabilityLookUpSaysWhenItDidNotHappen(t *testing.T) {
 		{"no such package", "file://" + filepath.ToSlash(empty), "./tools/nothing", 1, false},
 		{"no way to the database", "https://vuln.go.dev", "./tools/key", 2, true},
 	} {
-		cmd := exec.Command(root+"/tools/vuln", "-db="+c.database, c.pattern)
+		cmd := exec.Command("../../tools/vuln", "-db="+c.database, c.pattern)
 		if c.says {
 			cmd.Env = append(os.Environ(), "HTTPS_PROXY=http://127.0.0.1:1")
 		}
