@@ -214,6 +214,9 @@ func (s *Service) resume(ctx context.Context, d *draft, existing *Record) (*Acce
 		if until := existing.Keyed.DispatchUntil; now.Before(until.Time) {
 			return nil, inFlight(existing.ID, until.Sub(now))
 		}
+		if existing.later() {
+			return nil, laterVersion(existing.ID)
+		}
 		d.rec = existing
 	}
 	// The message is built again, as the record has it: the first request's

@@ -29,6 +29,8 @@ func (r *Record) end(how string, now time.Time, life time.Duration) {
 // lease lapse is CANCELLED. It reports whether the record changed.
 func (r *Record) settle(now time.Time, life time.Duration) bool {
 	switch {
+	case r.later():
+		return false
 	case r.Status == Ready && r.Attempts() == 0 && !r.ExpiresAt.IsZero() && !now.Before(r.ExpiresAt.Time):
 		r.Errors = append(r.Errors, errExpired)
 		r.end(endExpired, now, life)

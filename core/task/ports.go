@@ -9,7 +9,8 @@ import (
 //
 // Every write is durable when the method returns. Get is linearizable with
 // Create and Replace. Methods may be called concurrently. A record passed in is
-// not kept, and one returned belongs to the caller. Errors are [*Error]:
+// not kept, and one returned belongs to the caller. Members in r.Unknown are kept
+// like all others. Errors are [*Error]:
 // Unavailable when the outcome is unknown or the store refuses for now, and
 // the kinds named below.
 type Store interface {

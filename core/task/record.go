@@ -68,7 +68,20 @@ type Record struct {
 	Refusal     *Refusal `json:"refusal,omitempty"` // why the message can never be accepted
 	Keyed       *Keyed   `json:"keyed,omitempty"`   // set when it has an Idempotency-Key
 	DeleteAfter Time     `json:"delete_after"`      // past it, the record is absent to every call
+
+	// Schema is the least version of this struct that a build must know to change
+	// the record; 0 = 1. Unknown has the members that a later version wrote. Stores
+	// keep them as they are.
+	Schema  int                       `json:"schema,omitzero"`
+	Unknown map[string]jsontext.Value `json:",embed"`
 }
+
+// SchemaVersion is the greatest [Record.Schema] that this build may change.
+const SchemaVersion = 1
+
+// later reports whether a later version wrote the record. This build shows such a
+// record, and neither ends nor settles it: it could not know what else that takes.
+func (r *Record) later() bool { return r.Schema > SchemaVersion }
 
 // How a task, or one attempt at it, ended.
 const (

@@ -60,6 +60,15 @@ func (c Call) sees(r *Record) bool { return c.Admin || c.Owner == r.Owner }
 // the brokers, keeps a message (14 days), and a day to spare.
 const unfinishedLife = 15 * 24 * time.Hour
 
+// laterVersion is the error for a change of a record that a later version of
+// taskgate wrote.
+func laterVersion(id string) *Error {
+	return &Error{
+		Kind: Unavailable, TaskID: id, RetryAfter: 5 * time.Second,
+		Msg: "a later version of taskgate wrote this task, and this version must not change it: finish the upgrade, then repeat the request",
+	}
+}
+
 // cleanupTime bounds what is done after a request's own deadline may have passed.
 const cleanupTime = 2 * time.Second
 
@@ -113,6 +122,9 @@ func (s *Service) swap(ctx context.Context, r *Record, change change) (*Record, 
 	enqueuedAt := r.EnqueuedAt
 	for {
 		write, refused := change(r)
+		if write && r.later() {
+			return nil, laterVersion(r.ID)
+		}
 		if !write {
 			return r, refused
 		}

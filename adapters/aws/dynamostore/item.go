@@ -80,6 +80,12 @@ func encode(r *task.Record, revision string, shard int) map[string]types.Attribu
 		in.time("dispatch_until", p.DispatchUntil)
 	}
 	e.time("delete_after", r.DeleteAfter)
+	if r.Schema != 0 {
+		e.item["schema"] = number(int64(r.Schema))
+	}
+	for name, value := range r.Unknown {
+		e.item[name] = attribute(value)
+	}
 	return e.item
 }
 
@@ -136,6 +142,8 @@ func decode(item map[string]types.AttributeValue) (*task.Record, error) {
 			Fingerprint: in.text("fingerprint"), Dispatched: in.bool("dispatched"), DispatchUntil: in.time("dispatch_until"),
 		}
 	}
+	r.Schema = d.int("schema")
+	r.Unknown = d.unknown()
 	if err := errors.Join(*d.errs...); err != nil {
 		return nil, fmt.Errorf("not an item of this store: %w", err)
 	}

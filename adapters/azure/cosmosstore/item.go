@@ -3,9 +3,13 @@ package cosmosstore
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
+	"strings"
 	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/data/azcosmos"
 	"github.com/go-json-experiment/json"
@@ -38,6 +42,7 @@ func decode(data []byte) (*task.Record, error) {
 		return nil, fmt.Errorf("not an item of this store: %w", err)
 	}
 	i.Revision = i.ETag
+	maps.DeleteFunc(i.Unknown, func(name string, _ jsontext.Value) bool { return strings.HasPrefix(name, "_") }) // the service's own
 	return &i.Record, nil
 }
 

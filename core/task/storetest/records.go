@@ -7,6 +7,8 @@ import (
 	"reflect"
 	"time"
 
+	"github.com/go-json-experiment/json/jsontext"
+
 	"github.com/taskgate/taskgate/core/task"
 )
 
@@ -44,6 +46,11 @@ func full() *task.Record {
 	r.Metadata = map[string]string{"tenant": "acme", "empty": "", "UPPER": "kept"}
 	r.Progress = &task.Progress{Fraction: 0.1, Message: "a tenth"}
 	r.MaxAttempts, r.Group = 5, "group-1"
+	r.Schema = 2
+	r.Unknown = map[string]jsontext.Value{ // as a later version would write them
+		"later_text": jsontext.Value(`"é \u0000"`), "later_flag": jsontext.Value(`true`), "later_number": jsontext.Value(`1.25`),
+		"later_time": jsontext.Value(`"2027-01-01T00:00:00.000000Z"`), "later_list": jsontext.Value(`["a",null,{"b":[]}]`),
+	}
 	r.Dispatch.MessageID, r.Dispatch.CancelRef = "message-1", "cancel-1"
 	r.Ended, r.AttemptEnds, r.DeliveryID = "failed", []string{"lapsed", "failed"}, "delivery-1"
 	r.Refusal = &task.Refusal{Kind: task.MessageRejected, Msg: "the target says no"}

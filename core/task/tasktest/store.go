@@ -180,6 +180,7 @@ func Clone(r *task.Record) *task.Record {
 	c.WorkerIDs = slices.Clone(r.WorkerIDs)
 	c.AttemptEnds = slices.Clone(r.AttemptEnds)
 	c.Metadata = maps.Clone(r.Metadata)
+	c.Unknown = maps.Clone(r.Unknown)
 	c.Progress = pointer(r.Progress)
 	c.Refusal = pointer(r.Refusal)
 	c.Keyed = pointer(r.Keyed)

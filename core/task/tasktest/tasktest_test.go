@@ -160,7 +160,7 @@ func fill(v reflect.Value) {
 		fill(v.Index(0))
 	case reflect.Map:
 		v.Set(reflect.MakeMap(v.Type()))
-		v.SetMapIndex(reflect.ValueOf("k"), reflect.ValueOf("v"))
+		v.SetMapIndex(reflect.ValueOf("k"), reflect.ValueOf(`"v"`).Convert(v.Type().Elem()))
 	case reflect.Struct:
 		if v.Type() == reflect.TypeFor[task.Time]() {
 			v.Set(reflect.ValueOf(task.At(time.Unix(1, 1000))))
