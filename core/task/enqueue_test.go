@@ -2,6 +2,7 @@ package task_test
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -194,6 +195,57 @@ func TestWhatATargetCannotHonourIsRefusedAndNothingHappens(t *testing.T) {
 				t.Error("something was recorded or sent")
 			}
 		})
+	}
+}
+
+// The default queue may always be named. Django names the queue "default", which
+// means the default queue where QUEUES has no such queue.
+func TestQueueNameResolvesToAQueueOfTheBackend(t *testing.T) {
+	for _, c := range []struct {
+		queues       []string
+		byDefault    string
+		queue, wants string // "" = refused
+	}{
+		{nil, "testing", "", "testing"},
+		{nil, "testing", "testing", "testing"},
+		{nil, "testing", "default", "default"},
+		{nil, "", "default", "default"},
+		{nil, "", "", ""},
+		{[]string{"emails"}, "testing", "", "testing"},
+		{[]string{"emails"}, "testing", "testing", "testing"},
+		{[]string{"emails"}, "testing", "default", "testing"},
+		{[]string{"emails"}, "testing", "emails", "emails"},
+		{[]string{"emails"}, "testing", "other", ""},
+		{[]string{"emails", "default"}, "testing", "default", "default"},
+		{[]string{"a", "b"}, "", "default", ""},
+		{[]string{"a", "b"}, "", "", ""},
+		{[]string{"a", "b"}, "", "b", "b"},
+	} {
+		r := newRig(t)
+		b := r.Backends["default"]
+		b.Queues, b.DefaultQueue = c.queues, c.byDefault
+		r.Backends["default"] = b
+		request := fmt.Sprintf(`{"task_name":"t","queue_name":%q}`, c.queue)
+		if c.queue == "" {
+			request = `{"task_name":"t"}`
+		}
+		doc, err := r.Enqueue(t.Context(), call, parse(t, request))
+		if c.wants == "" {
+			wantKind(t, err, task.UnknownQueue)
+		} else if err != nil || doc.Task.QueueName != c.wants {
+			t.Errorf("%q of %q, default %q: got %q, %v; want %q", c.queue, c.queues, c.byDefault, doc.Task.QueueName, err, c.wants)
+		}
+	}
+}
+
+func TestABackendThatIsPassedOverIsRefusedWithTheReason(t *testing.T) {
+	r := newRig(t)
+	r.PassedOver = map[string]string{"dummy": "DummyBackend is served by Django itself, not by taskgate"}
+	_, err := r.Enqueue(t.Context(), call, parse(t, `{"task_name":"t","backend":"dummy"}`))
+	wantKind(t, err, task.UnknownBackend)
+	want := "must be one of: default; DummyBackend is served by Django itself, not by taskgate"
+	if f := err.(*task.Error).Fields; len(f) != 1 || f[0].Detail != want {
+		t.Errorf("got %v, want %q", f, want)
 	}
 }
 

@@ -19,7 +19,12 @@ import (
 type Service struct {
 	Store    Store
 	Backends map[string]Backend // by alias
-	Tokens   Tokens
+
+	// PassedOver holds the aliases of TASKS that this service does not serve,
+	// and why: a request for one of them is refused with these words.
+	PassedOver map[string]string
+
+	Tokens Tokens
 
 	ResultTTL       time.Duration // how long a finished task is kept
 	MaxWait         time.Duration // the longest that Get waits
@@ -34,8 +39,8 @@ type Service struct {
 type Backend struct {
 	Dispatcher   Dispatcher
 	Target       string   // the kind of target, shown in documents: "sqs", "local", …
-	Queues       []string // what queue_name may be; empty = anything
-	DefaultQueue string   // for requests without queue_name
+	Queues       []string // what queue_name may be, beside the default queue; empty = anything
+	DefaultQueue string   // for requests without queue_name; "" = they must have one
 	Plain        bool     // send django-tasks-cloud's three keys alone
 
 	// CheckQueue returns the naming rule of the target that a queue's name

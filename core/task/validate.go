@@ -10,19 +10,29 @@ import (
 	"github.com/taskgate/taskgate/core/strictjson"
 )
 
+// djangoQueue is the queue that Django's tasks name by default. It means the
+// backend's default queue, unless QUEUES has such a queue or is empty.
+const djangoQueue = "default"
+
 // resolve returns the request's backend, and the physical name of its queue,
 // topic or function.
 func (s *Service) resolve(req Request) (Backend, string, error) {
 	b, ok := s.Backends[req.Backend]
 	if !ok {
-		known := strings.Join(slices.Sorted(maps.Keys(s.Backends)), ", ")
-		return b, "", invalid(UnknownBackend, "backend", "must be one of: "+known)
+		rule := "must be one of: " + strings.Join(slices.Sorted(maps.Keys(s.Backends)), ", ")
+		if why := s.PassedOver[req.Backend]; why != "" {
+			rule += "; " + why
+		}
+		return b, "", invalid(UnknownBackend, "backend", rule)
 	}
 	queue := req.QueueName
+	if queue == djangoQueue && len(b.Queues) > 0 && !slices.Contains(b.Queues, queue) {
+		queue = ""
+	}
 	switch {
 	case queue == "" && b.DefaultQueue == "":
-		return b, "", invalid(UnknownQueue, "queue_name", "is required: the backend has no default queue")
-	case queue == "":
+		return b, "", invalid(UnknownQueue, "queue_name", "must name a queue: the backend has no default queue")
+	case queue == "" || queue == b.DefaultQueue:
 		return b, b.DefaultQueue, nil
 	case len(b.Queues) > 0 && !slices.Contains(b.Queues, queue):
 		return b, "", invalid(UnknownQueue, "queue_name", "must be in the backend's QUEUES: "+strings.Join(b.Queues, ", "))

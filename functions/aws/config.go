@@ -3,6 +3,9 @@ package main
 import (
 	"net/url"
 
+	"github.com/taskgate/taskgate/adapters/aws/lambdadispatch"
+	"github.com/taskgate/taskgate/adapters/aws/snsdispatch"
+	"github.com/taskgate/taskgate/adapters/aws/sqsdispatch"
 	"github.com/taskgate/taskgate/functions/settings"
 )
 
@@ -19,20 +22,16 @@ func readConfig(environ []string) (config, error) {
 	c := config{
 		Service: env.Service(settings.Main{
 			Name: "functions/aws",
-			Serves: []settings.Kind{
-				settings.SQSBackend, settings.SNSTopicBackend, settings.EventBridgeSchedulerBackend, settings.LambdaAsyncInvocationBackend,
+			Serves: map[settings.Kind]settings.CheckQueue{
+				settings.SQSBackend:                   sqsdispatch.CheckName,
+				settings.EventBridgeSchedulerBackend:  sqsdispatch.CheckName,
+				settings.SNSTopicBackend:              snsdispatch.CheckName,
+				settings.LambdaAsyncInvocationBackend: lambdadispatch.CheckName,
 			},
-			Auth: []settings.Auth{settings.AuthKeys, settings.AuthPlatform},
+			Auth:   []settings.Auth{settings.AuthKeys, settings.AuthPlatform},
+			Region: env.String("AWS_REGION", ""),
 		}),
 		table: env.Required("TASKGATE_TABLE"),
-	}
-	for _, b := range c.Backends {
-		check := checkName(b)
-		for _, name := range append([]string{b.DefaultQueue}, b.Queues...) {
-			if rule := check(name); name != "" && rule != "" {
-				env.Failf("TASKGATE_TASKS: %s: the queue name %q %s", b.Alias, name, rule)
-			}
-		}
 	}
 	return c, env.Err()
 }

@@ -179,8 +179,8 @@ func TestTemplateSetsExactlyTheVariablesThatTheFunctionsRead(t *testing.T) {
 }
 
 func TestExampleBackendsAreValidSettings(t *testing.T) {
-	tasks := at(t, template(t), "Function", "Properties", "Environment", "Variables", "TASKGATE_TASKS", "Fn::If").([]any)[2].(object)["Fn::If"].([]any)[1]
-	text := tasks.(object)["Fn::Sub"].(string)
+	example := at(t, template(t), "Function", "Properties", "Environment", "Variables", "TASKGATE_TASKS", "Fn::If").([]any)[2].(object)["Fn::If"].([]any)[1]
+	text := example.(object)["Fn::Sub"].(string)
 	for reference, value := range map[string]string{
 		"ExampleSchedulerRole.Arn": "arn:aws:iam::123456789012:role/r", "AWS::Partition": "aws", "AWS::Region": "eu-west-1", "AWS::AccountId": "123456789012",
 		"ExampleQueue.QueueName": "queue", "ExampleTopic.TopicName": "topic", "ExampleWorker": "worker", "ExampleSchedules": "group",
@@ -188,8 +188,10 @@ func TestExampleBackendsAreValidSettings(t *testing.T) {
 	} {
 		text = strings.ReplaceAll(text, "${"+reference+"}", value)
 	}
-	backends, err := settings.ParseTasks([]byte(text))
-	if err != nil || len(backends) != 4 || strings.Contains(text, "${") {
+	tasks, err := settings.ParseTasks([]byte(text), settings.Main{Region: "eu-west-1", Serves: map[settings.Kind]settings.CheckQueue{
+		settings.SQSBackend: nil, settings.SNSTopicBackend: nil, settings.EventBridgeSchedulerBackend: nil, settings.LambdaAsyncInvocationBackend: nil,
+	}})
+	if err != nil || len(tasks.Backends) != 4 || strings.Contains(text, "${") {
 		t.Errorf("%s: %v", text, err)
 	}
 	if got := strings.Count(text, `"EVENTBRIDGE_SCHEDULER_DLQ_ARN": "arn:`); got != 4 {
@@ -412,6 +414,7 @@ var samples = map[string]struct{ good, bad []string }{
 	"MaxWait":           {[]string{"0s", "5s", "10s", "20s"}, []string{"", "60s", "21s", "20", "1m", "20s20s"}},
 	"JwtIssuer":         {[]string{"", "https://issuer.example.com/"}, []string{"issuer.example.com", "http://issuer.example.com", "https://<tenant>.example.com"}},
 	"JwtAudience":       {[]string{"", "api", "api,https://tasks.example.com"}, []string{"a b", "api,", "<audience>"}},
+	"Admins":            {[]string{"", "https://i.example.com#ops", "https://i.example.com#a,https://i.example.com#b"}, []string{"a b", "a,", "<caller>"}},
 	"DomainName":        {[]string{"", "tasks.example.com"}, []string{"https://tasks.example.com", "tasks.example.com/", "localhost", "Tasks.example.com", "*.example.com"}},
 	"CertificateArn":    {[]string{"", "arn:aws:acm:eu-west-1:123456789012:certificate/0b0c-1d"}, []string{"0b0c-1d", "arn:aws:iam::123456789012:server-certificate/x"}},
 	"ExistingTable":     {[]string{"", "tasks", "my.tasks_1-a"}, []string{"t", "arn:aws:dynamodb:eu-west-1:123456789012:table/tasks", "my tasks"}},
@@ -488,7 +491,7 @@ func TestFunctionStartsWithWhatTheParametersAccept(t *testing.T) {
 				environ = append(environ, name+"="+v)
 			}
 			env := settings.NewEnv(environ)
-			env.Service(settings.Main{Name: "functions/aws", Serves: []settings.Kind{settings.SQSBackend}, Auth: []settings.Auth{settings.AuthKeys}})
+			env.Service(settings.Main{Name: "functions/aws", Serves: map[settings.Kind]settings.CheckQueue{settings.SQSBackend: nil}, Auth: []settings.Auth{settings.AuthKeys}})
 			if err := env.Err(); err != nil {
 				t.Errorf("%s accepts %q, and the function does not start: %v", parameter, value, err)
 			}
@@ -543,6 +546,8 @@ func TestRulesRefuseParametersThatCannotWorkTogether(t *testing.T) {
 		{map[string]string{"Tasks": tasks, "JwtIssuer": "https://i.example.com"}, "JwtIssuerAndAudienceTogether"},
 		{map[string]string{"Tasks": tasks, "ApiKeys": keys, "JwtAudience": "api"}, "JwtIssuerAndAudienceTogether"},
 		{map[string]string{"Tasks": tasks, "ApiKeys": keys, "JwtIssuer": "https://i.example.com", "JwtAudience": "api"}, "HasCallers"},
+		{map[string]string{"Tasks": tasks, "ApiKeys": keys, "Admins": "https://i.example.com#ops"}, "AdminsNeedJwtIssuer"},
+		{map[string]string{"Tasks": tasks, "JwtIssuer": "https://i.example.com", "JwtAudience": "api", "Admins": "https://i.example.com#ops"}, ""},
 		{map[string]string{"Tasks": tasks, "ApiKeys": keys, "DomainName": "tasks.example.com"}, "DomainAndCertificateTogether"},
 		{map[string]string{"Tasks": tasks, "ApiKeys": keys, "CertificateArn": "arn"}, "DomainAndCertificateTogether"},
 		{map[string]string{"Tasks": tasks, "ApiKeys": keys, "GradualDeployment": "true"}, "GradualDeploymentNeedsRelease"},

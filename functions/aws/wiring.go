@@ -41,38 +41,20 @@ func backend(sdk aws.Config, b settings.Backend) task.Backend {
 	switch o := b.Options.(type) {
 	case *settings.SQSOptions:
 		sdk := in(sdk, o.Region)
-		return wire(b, "sqs", sqsdispatch.New(sqs.NewFromConfig(sdk), sqsdispatch.Options{Scheduler: schedules(sdk, o.Scheduler)}))
+		return wiring.Backend(b, "sqs", sqsdispatch.New(sqs.NewFromConfig(sdk), sqsdispatch.Options{Scheduler: schedules(sdk, o.Scheduler)}))
 	case *settings.EventBridgeSchedulerOptions:
 		sdk := in(sdk, o.Region)
 		options := sqsdispatch.Options{Scheduler: schedules(sdk, o.Scheduler), ScheduleAlways: true}
-		return wire(b, "scheduler", sqsdispatch.New(sqs.NewFromConfig(sdk), options))
+		return wiring.Backend(b, "scheduler", sqsdispatch.New(sqs.NewFromConfig(sdk), options))
 	case *settings.SNSOptions:
 		sdk := in(sdk, o.Region)
 		options := snsdispatch.Options{ARNPrefix: o.ARNPrefix, Scheduler: schedules(sdk, o.Scheduler)}
-		return wire(b, "sns", snsdispatch.New(sns.NewFromConfig(sdk), options))
+		return wiring.Backend(b, "sns", snsdispatch.New(sns.NewFromConfig(sdk), options))
 	case *settings.LambdaOptions:
 		sdk := in(sdk, o.Region)
-		return wire(b, "lambda", lambdadispatch.New(lambda.NewFromConfig(sdk), lambdadispatch.Options{Scheduler: schedules(sdk, o.Scheduler)}))
+		return wiring.Backend(b, "lambda", lambdadispatch.New(lambda.NewFromConfig(sdk), lambdadispatch.Options{Scheduler: schedules(sdk, o.Scheduler)}))
 	}
 	return task.Backend{} // readConfig takes no other
-}
-
-func wire(b settings.Backend, target string, d task.Dispatcher) task.Backend {
-	wired := wiring.Backend(b, target, d)
-	wired.CheckQueue = checkName(b)
-	return wired
-}
-
-// checkName returns the function that checks the names of a backend's queues,
-// topics or functions.
-func checkName(b settings.Backend) func(name string) (rule string) {
-	switch b.Options.(type) {
-	case *settings.SNSOptions:
-		return snsdispatch.CheckName
-	case *settings.LambdaOptions:
-		return lambdadispatch.CheckName
-	}
-	return sqsdispatch.CheckName
 }
 
 // in returns the configuration for a region, "" being the function's own.

@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/taskgate/taskgate/adapters/azure/customhandler"
+	"github.com/taskgate/taskgate/adapters/azure/servicebusdispatch"
+	"github.com/taskgate/taskgate/adapters/azure/storagequeuedispatch"
 	"github.com/taskgate/taskgate/functions/settings"
 )
 
@@ -38,8 +40,12 @@ func readConfig(environ []string, loaders []string) (config, error) {
 	env := settings.NewEnv(environ)
 	c := config{
 		Service: env.Service(settings.Main{
-			Name:    "functions/azure",
-			Serves:  []settings.Kind{settings.ServiceBusQueueBackend, settings.ServiceBusTopicBackend, settings.StorageAccountQueueBackend},
+			Name: "functions/azure",
+			Serves: map[settings.Kind]settings.CheckQueue{
+				settings.ServiceBusQueueBackend:     servicebusdispatch.CheckQueueName,
+				settings.ServiceBusTopicBackend:     servicebusdispatch.CheckQueueName,
+				settings.StorageAccountQueueBackend: storagequeuedispatch.CheckQueueName,
+			},
 			Auth:    []settings.Auth{settings.AuthKeys, settings.AuthPlatform},
 			Loaders: loaders,
 		}),

@@ -222,15 +222,14 @@ func TestARequestForAQueueThatTheTargetCannotHaveIsRefused(t *testing.T) {
 
 func TestEveryMistakeInTheSettingsIsReportedAtOnce(t *testing.T) {
 	out := refuses(t, map[string]string{
-		"TASKGATE_TASKS":       `{"default":{"BACKEND":"SQSBackend"}}`,
-		"TASKGATE_COSMS":       "x",
-		"TASKGATE_RESULT_TTL":  "soon",
-		"TASKGATE_API_KEYS":    "nobody",
-		"TASKGATE_PUBLIC_URL":  "app",
-		"TASKGATE_EVENTS_BASE": "http://x",
+		"TASKGATE_TASKS":      `{"default":{"BACKEND":"SQSBackend"}}`,
+		"TASKGATE_COSMS":      "x",
+		"TASKGATE_RESULT_TTL": "soon",
+		"TASKGATE_API_KEYS":   "nobody",
+		"TASKGATE_PUBLIC_URL": "app",
 	})
 	for _, want := range []string{
-		"functions/aws", "TASKGATE_COSMS", "TASKGATE_RESULT_TTL", "TASKGATE_API_KEYS", "TASKGATE_PUBLIC_URL", "TASKGATE_EVENTS_BASE",
+		"functions/aws", "TASKGATE_COSMS", "TASKGATE_RESULT_TTL", "TASKGATE_API_KEYS", "TASKGATE_PUBLIC_URL",
 		"TASKGATE_TOKEN_SECRETS", "TASKGATE_COSMOS_CONNECTION_STRING is required", "FUNCTIONS_CUSTOMHANDLER_PORT",
 	} {
 		if !strings.Contains(out, want) {

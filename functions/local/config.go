@@ -29,7 +29,7 @@ func readConfig(environ []string) (config, error) {
 	c := config{
 		Service: env.Service(settings.Main{
 			Name:             "functions/local",
-			Serves:           []settings.Kind{settings.LocalBackend},
+			Serves:           map[settings.Kind]settings.CheckQueue{settings.LocalBackend: nil},
 			Auth:             []settings.Auth{settings.AuthNone, settings.AuthKeys},
 			DefaultTasks:     defaultTasks,
 			MakesTokenSecret: true,

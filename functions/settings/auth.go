@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -16,22 +17,32 @@ type Auth string
 
 // The modes of TASKGATE_AUTH.
 const (
-	AuthKeys     Auth = "keys"     // API keys, checked here
-	AuthPlatform Auth = "platform" // the platform in front has done it
-	AuthNone     Auth = "none"     // nobody does: for loopback addresses only
+	AuthKeys     Auth = "keys"     // this process checks API keys
+	AuthPlatform Auth = "platform" // the platform in front has authenticated the caller
+	AuthNone     Auth = "none"     // nobody does; for loopback addresses only
 )
 
-// maxKeyName is the most characters of a key's name.
+// maxKeyName is the longest name of a key, in characters.
 const maxKeyName = 64
 
+// entries splits a list at its commas. White space around an entry is not part
+// of it.
+func entries(list string) []string {
+	all := strings.Split(list, ",")
+	for i := range all {
+		all[i] = strings.Trim(all[i], " \t\r\n")
+	}
+	return all
+}
+
 // ParseAPIKeys reads name:scope+scope:sha256hex entries, separated by commas.
-// The error is [Errors]; since a misplaced part of an entry may be a key, it
-// names entries by their place and quotes nothing of them.
+// The error is [Errors]. It names an entry by its place and does not quote it,
+// because a misplaced part of an entry may be a key.
 func ParseAPIKeys(s string) ([]httpapi.APIKey, error) {
 	var keys []httpapi.APIKey
 	var errs Errors
-	for i, entry := range strings.Split(s, ",") {
-		key, err := parseAPIKey(strings.TrimSpace(entry))
+	for i, entry := range entries(s) {
+		key, err := parseAPIKey(entry)
 		if err != nil {
 			errs.addf("entry %d of TASKGATE_API_KEYS %v", i+1, err)
 			continue
@@ -48,15 +59,15 @@ func ParseAPIKeys(s string) ([]httpapi.APIKey, error) {
 func parseAPIKey(entry string) (httpapi.APIKey, error) {
 	parts := strings.Split(entry, ":")
 	if len(parts) != 3 {
-		return httpapi.APIKey{}, errors.New("must be name:scope+scope:sha256hex")
+		return httpapi.APIKey{}, errors.New("must be name:scope+scope:sha256hex; make key prints such an entry")
 	}
 	k := httpapi.APIKey{Name: parts[0], Scopes: strings.Split(parts[1], "+")}
 	if k.Name == "" || len(k.Name) > maxKeyName || strings.ContainsFunc(k.Name, notInKeyName) {
-		return httpapi.APIKey{}, errors.New("must begin with a name of 1 to 64 letters, digits and any of . _ - @")
+		return httpapi.APIKey{}, fmt.Errorf("must begin with a name of 1 to %d letters, digits and any of . _ - @", maxKeyName)
 	}
 	for i, scope := range k.Scopes {
 		if !slices.Contains(httpapi.Scopes(), scope) {
-			return httpapi.APIKey{}, errors.New("has an unknown scope; the scopes are enqueue, read and admin, joined by +")
+			return httpapi.APIKey{}, fmt.Errorf("has an unknown scope; the scopes are %s, joined by +", strings.Join(httpapi.Scopes(), ", "))
 		}
 		if slices.Contains(k.Scopes[:i], scope) {
 			return httpapi.APIKey{}, errors.New("repeats a scope")
@@ -64,7 +75,7 @@ func parseAPIKey(entry string) (httpapi.APIKey, error) {
 	}
 	sum, err := hex.DecodeString(parts[2])
 	if err != nil || len(sum) != sha256.Size {
-		return httpapi.APIKey{}, errors.New("must end with the key's SHA-256 in 64 hex digits, not with the key")
+		return httpapi.APIKey{}, errors.New("must end with the SHA-256 of the key in 64 hex digits, not with the key")
 	}
 	k.SHA256 = [sha256.Size]byte(sum)
 	if k.SHA256 == sha256.Sum256(nil) {
@@ -77,16 +88,14 @@ func notInKeyName(r rune) bool {
 	return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && !strings.ContainsRune("._-@", r)
 }
 
-// ParseTokenSecrets reads comma-separated secrets of at least
-// [task.MinSecretBytes] bytes each; space around them is not part of them. The
-// error is [Errors].
+// ParseTokenSecrets reads secrets of at least [task.MinSecretBytes] bytes each,
+// separated by commas. The error is [Errors].
 func ParseTokenSecrets(s string) ([][]byte, error) {
 	var secrets [][]byte
 	var errs Errors
-	for i, entry := range strings.Split(s, ",") {
-		secret := strings.TrimSpace(entry)
+	for i, secret := range entries(s) {
 		if len(secret) < task.MinSecretBytes {
-			errs.addf("entry %d of TASKGATE_TOKEN_SECRETS has %d bytes, and must have at least %d",
+			errs.addf("entry %d of TASKGATE_TOKEN_SECRETS has %d bytes, but must have at least %d",
 				i+1, len(secret), task.MinSecretBytes)
 			continue
 		}
@@ -103,20 +112,26 @@ func (e *Env) auth(m Main) Auth {
 	return Auth(e.Choice("TASKGATE_AUTH", allowed...))
 }
 
-// apiKeys reads the keys that the mode asks for. Keys beside a mode that
-// ignores them are a mistake: whoever set them thinks that they protect.
+// ignored notes that a list has no effect in the mode that is set: whoever set
+// it believes that it protects something, or lets somebody in.
+func (e *Env) ignored(name string, mode, needs Auth) {
+	e.Failf("%s is set, but TASKGATE_AUTH is %s, which ignores it: set TASKGATE_AUTH to %s, or remove %s", name, mode, needs, name)
+}
+
 func (e *Env) apiKeys(m Main) []httpapi.APIKey {
 	const name = "TASKGATE_API_KEYS"
-	mode := Auth(e.String("TASKGATE_AUTH", string(m.Auth[0])))
-	value := e.String(name, "")
+	mode := e.auth(m)
+	value, ok := e.list(name)
 	switch {
+	case !ok:
+		return nil
 	case value == "" && mode == AuthKeys:
-		e.Failf("%s is required when TASKGATE_AUTH is keys; make key mints one", name)
+		e.Failf("%s is required when TASKGATE_AUTH is keys; make key prints an entry", name)
 		return nil
 	case value == "":
 		return nil
-	case slices.Contains(m.Auth, mode) && mode != AuthKeys:
-		e.Failf("%s is set, but TASKGATE_AUTH is %s, which ignores it: set that to keys, or leave this out", name, mode)
+	case mode != AuthKeys:
+		e.ignored(name, mode, AuthKeys)
 		return nil
 	}
 	keys, err := ParseAPIKeys(value)
@@ -124,12 +139,37 @@ func (e *Env) apiKeys(m Main) []httpapi.APIKey {
 	return keys
 }
 
+// admins reads the names of the callers who have the scope admin where the
+// platform authenticates. API keys have their scopes themselves.
+func (e *Env) admins(m Main) []string {
+	const name = "TASKGATE_ADMINS"
+	value, ok := e.list(name)
+	if !ok || value == "" {
+		return nil
+	}
+	if mode := e.auth(m); mode != AuthPlatform {
+		if slices.Contains(m.Auth, AuthPlatform) {
+			e.ignored(name, mode, AuthPlatform)
+		} else {
+			e.Failf("%s is set, but nothing in %s reads it: a key's scopes are part of its entry in TASKGATE_API_KEYS", name, m.Name)
+		}
+		return nil
+	}
+	names := entries(value)
+	for i, caller := range names {
+		if caller == "" || hasControl(caller) || slices.Contains(names[:i], caller) {
+			e.Failf("entry %d of %s must be the name of a caller, once, and without control characters", i+1, name)
+		}
+	}
+	return names
+}
+
 func (e *Env) tokenSecrets(m Main) [][]byte {
 	const name = "TASKGATE_TOKEN_SECRETS"
-	value := e.String(name, "")
-	if value == "" {
-		if !m.MakesTokenSecret {
-			e.Failf("%s is required: at least %d random bytes", name, task.MinSecretBytes)
+	value, ok := e.list(name)
+	if !ok || value == "" {
+		if ok && !m.MakesTokenSecret {
+			e.Failf("%s is required: at least %d random bytes, such as openssl rand -base64 32 prints", name, task.MinSecretBytes)
 		}
 		return nil
 	}
@@ -142,6 +182,8 @@ func (e *Env) tokenSecrets(m Main) [][]byte {
 func (e *Env) add(err error) {
 	var errs Errors
 	if errors.As(err, &errs) {
-		e.errs = append(e.errs, errs...)
+		for _, text := range errs {
+			e.errs.addf("%s", text)
+		}
 	}
 }

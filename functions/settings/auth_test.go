@@ -12,7 +12,7 @@ import (
 
 func TestAPIKeysAreReadWithTheirScopes(t *testing.T) {
 	other := strings.Repeat("AB", 32)
-	got, err := settings.ParseAPIKeys("web:enqueue+read:" + sum + " , web:admin:" + other + ",ops@example.com:read:" + strings.Repeat("0", 64))
+	got, err := settings.ParseAPIKeys("web:enqueue+read:" + sum + " , web:admin:" + other + ",ops@example.com:read:" + strings.Repeat("0", 64) + "\r\n")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -30,13 +30,15 @@ func TestAPIKeysAreReadWithTheirScopes(t *testing.T) {
 // hush stands where a key may have been put by mistake: no error may quote it.
 func TestMalformedAPIKeysAreNamedByTheirPlaceAlone(t *testing.T) {
 	const (
-		form  = "must be name:scope+scope:sha256hex"
+		form  = "must be name:scope+scope:sha256hex; make key prints such an entry"
 		named = "must begin with a name of 1 to 64 letters, digits and any of . _ - @"
-		scope = "has an unknown scope; the scopes are enqueue, read and admin, joined by +"
-		hash  = "must end with the key's SHA-256 in 64 hex digits, not with the key"
+		hash  = "must end with the SHA-256 of the key in 64 hex digits, not with the key"
 	)
+	scope := "has an unknown scope; the scopes are " + strings.Join(httpapi.Scopes(), ", ") + ", joined by +"
 	tests := []struct{ entry, want string }{
 		{"", form},
+		{"\ufeffweb:read:" + sum, named},
+		{"web:read:" + sum + "\u00a0", hash},
 		{"hush", form},
 		{"web:hush", form},
 		{"web:read:" + sum + ":hush", form},
@@ -67,8 +69,8 @@ func TestMalformedAPIKeysAreNamedByTheirPlaceAlone(t *testing.T) {
 func TestTokenSecretsHaveTheirLeastLength(t *testing.T) {
 	got, err := settings.ParseTokenSecrets(long + "," + long[:31] + ", " + long + "x ,")
 	want := []string{
-		"entry 2 of TASKGATE_TOKEN_SECRETS has 31 bytes, and must have at least 32",
-		"entry 4 of TASKGATE_TOKEN_SECRETS has 0 bytes, and must have at least 32",
+		"entry 2 of TASKGATE_TOKEN_SECRETS has 31 bytes, but must have at least 32",
+		"entry 4 of TASKGATE_TOKEN_SECRETS has 0 bytes, but must have at least 32",
 	}
 	if m := mistakes(err); !slices.Equal(m, want) {
 		t.Errorf("got %q", m)

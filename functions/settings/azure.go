@@ -1,22 +1,24 @@
 package settings
 
 import (
+	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/taskgate/taskgate/core/strictjson"
 )
 
 // ServiceBusOptions are the options of ServiceBusQueueBackend and
-// ServiceBusTopicBackend. UseConnectionString says which of the two ways to
-// connect counts; what belongs to the other way is not looked at, so that
-// settings may hold both and switch.
+// ServiceBusTopicBackend. UseConnectionString chooses one of the two ways to
+// connect. The options of the other way are not checked, so that settings may
+// hold both and switch.
 type ServiceBusOptions struct {
 	UseConnectionString bool   // SERVICEBUS_USE_CONNECTION_STRING, true when unset
 	ConnectionString    Secret // SERVICEBUS_CONNECTION_STRING
 	NamespaceFQDN       string // SERVICEBUS_NAMESPACE_FQDN: a host's name
 	CredentialLoader    string // SERVICEBUS_CREDENTIAL_LOADER, or "default"
 
-	// What the entities are set to in Azure, which the service may not ask.
+	// Settings of the entities in Azure, which the service is not allowed to read.
 	RequiresSession bool // SERVICEBUS_REQUIRES_SESSION: groups become sessions
 	MaxDeliveries   int  // SERVICEBUS_MAX_DELIVERY_COUNT; 0 = unknown
 	MaxMessageKiB   int  // SERVICEBUS_MAX_MESSAGE_SIZE_IN_KILOBYTES; 0 = Standard's 256
@@ -48,7 +50,7 @@ func (o *ServiceBusOptions) fields() fields {
 func (o *ServiceBusOptions) check(c *checker) {
 	const use, conn, fqdn = "SERVICEBUS_USE_CONNECTION_STRING", "SERVICEBUS_CONNECTION_STRING", "SERVICEBUS_NAMESPACE_FQDN"
 	if c.bad[use] {
-		return // what is required hangs on it
+		return // it decides which options are required
 	}
 	if o.UseConnectionString {
 		if c.required(conn, string(o.ConnectionString), "unless "+use+" is false") {
@@ -57,8 +59,12 @@ func (o *ServiceBusOptions) check(c *checker) {
 		}
 		return
 	}
-	if c.required(fqdn, o.NamespaceFQDN, "when "+use+" is false") && !isHost(o.NamespaceFQDN) {
-		c.broken(fqdn, "must be a host's name alone, such as name.servicebus.windows.net")
+	if c.required(fqdn, o.NamespaceFQDN, "when "+use+" is false") {
+		if !isHost(o.NamespaceFQDN) || !strings.Contains(o.NamespaceFQDN, ".") {
+			c.broken(fqdn, "must be the full host name of a namespace, without scheme and path, such as name.servicebus.windows.net")
+		} else {
+			c.serviceBusHost(fqdn, o.NamespaceFQDN)
+		}
 	}
 	c.loader("SERVICEBUS_CREDENTIAL_LOADER", &o.CredentialLoader)
 }
@@ -75,9 +81,9 @@ func (o *StorageQueueOptions) fields() fields {
 }
 
 func (o *StorageQueueOptions) check(c *checker) {
-	const use, conn, url = "STORAGE_ACCOUNT_USE_CONNECTION_STRING", "STORAGE_ACCOUNT_CONNECTION_STRING", "STORAGE_ACCOUNT_URL"
+	const use, conn, account = "STORAGE_ACCOUNT_USE_CONNECTION_STRING", "STORAGE_ACCOUNT_CONNECTION_STRING", "STORAGE_ACCOUNT_URL"
 	if c.bad[use] {
-		return // what is required hangs on it
+		return // it decides which options are required
 	}
 	if o.UseConnectionString {
 		if c.required(conn, string(o.ConnectionString), "unless "+use+" is false") {
@@ -86,15 +92,47 @@ func (o *StorageQueueOptions) check(c *checker) {
 		}
 		return
 	}
-	if c.required(url, o.URL, "when "+use+" is false") && !isBaseURL(o.URL) {
-		c.broken(url, "must be an absolute http or https URL without user, query and fragment, such as https://name.queue.core.windows.net")
+	if c.required(account, o.URL, "when "+use+" is false") && checkBaseURL(o.URL) != "" {
+		c.broken(account, "must be the URL of a queue service, without user, query and fragment, such as https://name.queue.core.windows.net")
 	}
 	o.URL = strings.TrimRight(o.URL, "/")
 	c.loader("STORAGE_ACCOUNT_CREDENTIAL_LOADER", &o.CredentialLoader)
 }
 
-// isHost reports whether s is a host's name without scheme, port or path.
-func isHost(s string) bool {
-	return !strings.Contains(s, "..") && strings.Trim(s, ".") == s &&
-		only(strings.ToLower(s), "abcdefghijklmnopqrstuvwxyz0123456789.-")
+// connectionString checks that a connection string has the keys that the SDK
+// asks for: each of needs is a list of keys, joined by +, and one of the lists
+// must be there whole. The case of keys does not count.
+func (c *checker) connectionString(name string, value Secret, needs ...string) {
+	values := map[string]string{}
+	for part := range strings.SplitSeq(string(value), ";") {
+		key, v, ok := strings.Cut(part, "=")
+		if !ok && part != "" {
+			c.broken(name, "must be key=value pairs separated by semicolons")
+			return
+		}
+		values[strings.ToLower(key)] = v
+	}
+	has := func(need string) bool {
+		return !slices.ContainsFunc(strings.Split(need, "+"), func(key string) bool { return values[strings.ToLower(key)] == "" })
+	}
+	if !slices.ContainsFunc(needs, has) {
+		c.broken(name, "must have %s", strings.ReplaceAll(oneOf(needs), "+", " and "))
+		return
+	}
+	if endpoint, err := url.Parse(values["endpoint"]); err == nil { // only Service Bus has this key
+		c.serviceBusHost(name, endpoint.Hostname())
+	}
+}
+
+// serviceBusHost notes that a host belongs to another service of Azure. Hosts
+// that are not Azure's, of an emulator for example, are not checked.
+// https://learn.microsoft.com/azure/azure-government/compare-azure-government-global-azure
+func (c *checker) serviceBusHost(option, host string) {
+	host = strings.ToLower(host)
+	isAzure := slices.ContainsFunc([]string{
+		".windows.net", ".azure.net", ".azure.com", ".chinacloudapi.cn", ".azure.cn", ".usgovcloudapi.net", ".azure.us",
+	}, func(domain string) bool { return strings.HasSuffix(host, domain) })
+	if isAzure && !strings.Contains(host, ".servicebus.") {
+		c.broken(option, "must name the host of a Service Bus namespace, such as name.servicebus.windows.net, but names one of another service")
+	}
 }

@@ -10,16 +10,16 @@ import (
 	"github.com/taskgate/taskgate/core/strictjson"
 )
 
-// checker collects what is wrong with one backend.
+// checker collects the mistakes in one backend.
 type checker struct {
-	alias   string
-	loaders []string // the main's own
-	errs    Errors
-	bad     map[string]bool // the names whose values could not be read
+	alias          string
+	main           Main
+	errs, warnings Errors
+	bad            map[string]bool // the names whose values could not be read
 }
 
-// broken notes the rule that an option or key breaks; it quotes no value, for
-// some are secrets.
+// broken notes the rule that an option or a key breaks. The rule may quote a
+// value only where it cannot be a secret.
 func (c *checker) broken(name, rule string, args ...any) {
 	c.errs.addf("%s in backend %q %s", name, c.alias, fmt.Sprintf(rule, args...))
 }
@@ -59,42 +59,17 @@ func (c *checker) loader(name string, value *string) {
 	if *value == "" {
 		*value = defaultLoader
 	}
-	if rule := checkLoader(*value, c.loaders); rule != "" {
+	if rule := checkLoader(*value, c.main.Loaders); rule != "" {
 		c.broken(name, "%s", rule)
 	}
 }
 
-// required notes a missing option and reports whether it is there; why says
-// what asks for it, or is "". One that is there and could not be read is noted
-// already.
-func (c *checker) required(name, value, why string) bool {
+// required notes that an option is missing, and reports whether it is there.
+// The condition says what asks for it, or is "". An option that could not be
+// read has been noted before.
+func (c *checker) required(name, value, condition string) bool {
 	if value == "" && !c.bad[name] {
-		c.broken(name, "%s", strings.TrimSpace("is required "+why))
+		c.broken(name, "%s", strings.TrimSpace("is required "+condition))
 	}
 	return value != ""
-}
-
-// connectionString checks that a connection string has the keys that the SDK
-// asks for: each of needs is a list of keys joined by +, one of which lists
-// must be there whole. Keys are compared whatever their case.
-func (c *checker) connectionString(name string, value Secret, needs ...string) {
-	var keys []string
-	for _, part := range strings.Split(string(value), ";") {
-		key, v, ok := strings.Cut(part, "=")
-		switch {
-		case !ok && part != "":
-			c.broken(name, "must be key=value pairs separated by semicolons")
-			return
-		case v != "":
-			keys = append(keys, strings.ToLower(key))
-		}
-	}
-	has := func(need string) bool {
-		return !slices.ContainsFunc(strings.Split(need, "+"), func(key string) bool {
-			return !slices.Contains(keys, strings.ToLower(key))
-		})
-	}
-	if !slices.ContainsFunc(needs, has) {
-		c.broken(name, "must have %s", strings.ReplaceAll(oneOf(needs), "+", " and "))
-	}
 }

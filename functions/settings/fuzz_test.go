@@ -23,14 +23,15 @@ func FuzzTasksParseOrAreRefused(f *testing.F) {
 	for _, seed := range []string{
 		``, `{}`, `[]`, `null`, `{"a":null}`, `{"a":{}}`, `{"a":{"BACKEND":"."}}`, `{"a":{"BACKEND":"x.SQSBackend","QUEUES":[[]]}}`,
 		`{"a":{"BACKEND":"LocalBackend","QUEUES":[],"OPTIONS":{"LOCAL_MAX_DELIVERIES":1e400,"":0}}}`,
-		`{"a/b~c":{"BACKEND":"SNSTopicBackend","OPTIONS":{"AWS_SNS_ARN_PREFIX":"arn:::::","PAYLOAD":"plain"}}}`,
+		`{"a/b~c":{"BACKEND":"SNSTopicBackend","OPTIONS":{"AWS_SNS_ARN_PREFIX":"arn:::::","PAYLOAD":"plain","PRIORITY_QUEUES":{"a":{"-1":"b"}}}}}`,
+		`{"a":{"BACKEND":"DummyBackend"},"b":{"BACKEND":"SQSBackend","ENQUEUE_ON_COMMIT":null}}`,
 		`{"a":{"BACKEND":"ServiceBusQueueBackend","OPTIONS":{"SERVICEBUS_CONNECTION_STRING":";=;"}}}`,
 		`{"a":{"BACKEND":"StorageAccountQueueBackend","OPTIONS":{"STORAGE_ACCOUNT_USE_CONNECTION_STRING":false,"STORAGE_ACCOUNT_URL":"http://[::1"}}}`,
 	} {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		backends, err := settings.ParseTasks(data, "mine")
+		tasks, err := settings.ParseTasks(data, everything())
 		if err != nil {
 			var errs settings.Errors
 			if !errors.As(err, &errs) || len(errs) == 0 {
@@ -38,11 +39,11 @@ func FuzzTasksParseOrAreRefused(f *testing.F) {
 			}
 			return
 		}
-		if len(backends) == 0 {
+		if len(tasks.Backends) == 0 {
 			t.Fatal("no backends and no error")
 		}
-		for _, b := range backends {
-			if b.Alias == "" || b.Name == "" || b.Kind == "" || b.Options == nil {
+		for _, b := range tasks.Backends {
+			if b.Alias == "" || b.Name == "" || b.Kind == "" || b.Options == nil || b.Payload == "" || b.Queues == nil {
 				t.Fatalf("an incomplete backend: %+v", b)
 			}
 		}

@@ -4,7 +4,7 @@ import "github.com/taskgate/taskgate/core/strictjson"
 
 // LocalOptions are the options of taskgate.LocalBackend.
 type LocalOptions struct {
-	MaxDeliveries int // LOCAL_MAX_DELIVERIES: how often a message is delivered before it is a dead letter
+	MaxDeliveries int // LOCAL_MAX_DELIVERIES: after so many deliveries a message becomes a dead letter
 }
 
 const (

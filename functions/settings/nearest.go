@@ -6,32 +6,28 @@ import (
 )
 
 // didYouMean returns "; did you mean X?" for the candidate nearest to name, or
-// "" when none is near.
+// "" when none is near. Near means that at most two of five bytes differ: a
+// suggestion beyond that misleads more often than it helps. Case does not
+// count, nor does the prefix that all variables share. Of equally near
+// candidates the first in order wins.
 func didYouMean(name string, candidates []string) string {
-	if best := nearest(name, candidates); best != "" {
-		return suggest(best)
-	}
-	return ""
-}
-
-func suggest(name string) string { return "; did you mean " + name + "?" }
-
-// nearest returns the candidate at the least edit distance from name, whatever
-// the case, if at most two of five characters differ: beyond that, a suggestion
-// misleads more often than it helps. Of equally near ones the first in order wins.
-func nearest(name string, candidates []string) string {
-	best, least := "", 0
-	for _, c := range slices.Sorted(slices.Values(candidates)) {
-		d := distance(strings.ToLower(name), strings.ToLower(c))
-		if d*5 <= max(len(name), len(c))*2 && (best == "" || d < least) {
-			best, least = c, d
+	comparable := func(s string) string { return strings.ToLower(strings.TrimPrefix(s, prefix)) }
+	name = comparable(name)
+	best, shortest := "", 0
+	for _, candidate := range slices.Sorted(slices.Values(candidates)) {
+		c := comparable(candidate)
+		if d := distance(name, c); d*5 <= max(len(name), len(c))*2 && (best == "" || d < shortest) {
+			best, shortest = candidate, d
 		}
 	}
-	return best
+	if best == "" {
+		return ""
+	}
+	return "; did you mean " + best + "?"
 }
 
-// distance is Levenshtein's: how many bytes to insert, delete or replace to
-// turn a into b.
+// distance is Levenshtein's: the number of bytes to insert, delete or replace
+// to turn a into b.
 func distance(a, b string) int {
 	row := make([]int, len(b)+1)
 	for j := range row {

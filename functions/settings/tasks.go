@@ -2,29 +2,53 @@ package settings
 
 import (
 	"bytes"
+	"errors"
+	"fmt"
+	"io"
 	"maps"
 	"os"
 	"slices"
+	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/taskgate/taskgate/core/strictjson"
 )
 
+// Tasks is what TASKS holds.
+type Tasks struct {
+	Backends []Backend // at least one, in the order written
+
+	// PassedOver holds the aliases that this main does not serve, and why: a
+	// request for one of them is refused with these words.
+	PassedOver map[string]string
+
+	Warnings []string // about what has no effect here; one sentence each
+}
+
 // Backend is one alias of TASKS.
 type Backend struct {
-	Alias        string
-	Name         string // the last part of BACKEND as written
-	Kind         Kind
-	Queues       []string // what queue_name may be; empty = anything
-	DefaultQueue string   // for requests without queue_name; "" = they must have one
-	Plain        bool     // PAYLOAD is "plain": the documented three keys alone
-	Options      Options  // the kind's own
+	Alias          string
+	Name           string // the last part of BACKEND as written
+	Kind           Kind
+	Queues         []string                  // what queue_name may be, beside the default queue; empty = anything
+	DefaultQueue   string                    // for requests without queue_name; "" = they must have one
+	PriorityQueues map[string]map[int]string // by queue and threshold, the queue for tasks of that priority
+	Payload        string                    // PAYLOAD: one of the Payload constants
+	Options        Options                   // the kind's own
+	CheckQueue     CheckQueue                // the target's naming rules, of [Main]
 }
+
+// The values of PAYLOAD: what the body of a message is.
+const (
+	PayloadJSON   = "json"               // everything that a worker needs to report
+	PayloadPlain  = "plain"              // what the README of django-tasks-cloud says: task_name, args, kwargs
+	PayloadDjango = "django-tasks-cloud" // what that package sends: task, args, kwargs
+)
 
 // Options is one of *[SQSOptions], *[SNSOptions], *[EventBridgeSchedulerOptions],
 // *[LambdaOptions], *[ServiceBusOptions], *[StorageQueueOptions] and
-// *[LocalOptions], and never nil in a parsed backend.
+// *[LocalOptions]. It is never nil in a backend that was read without mistakes.
 type Options interface {
 	// fields returns how to decode each option, by its name.
 	fields() fields
@@ -32,10 +56,10 @@ type Options interface {
 	check(c *checker)
 }
 
-// fields is a decoder for each name that may occur.
+// fields holds a decoder for each name that may occur.
 type fields map[string]strictjson.Field
 
-// The longest of the settings' strings, in characters.
+// The longest strings of the settings, in characters.
 const (
 	maxName = 255
 	maxText = 4096
@@ -45,146 +69,215 @@ const (
 const djangoQueue = "default"
 
 // ParseTasks reads backends in the shape of Django's TASKS, as JSON. Null and
-// the empty string count as not set. The loaders are the credential loaders
-// that are known beside the built-in ones. The error is [Errors]; of a backend
-// that has mistakes, only what is right is returned.
-func ParseTasks(data []byte, loaders ...string) ([]Backend, error) {
-	if len(bytes.TrimSpace(data)) == 0 {
-		return nil, Errors{"the TASKS are empty"}
-	}
-	if err := strictjson.Check(data); err != nil {
-		return nil, Errors{"the TASKS cannot be read as JSON: " + err.Error()}
-	}
-	var backends []Backend
+// the empty string count as not set. The error is [Errors]; a backend with
+// mistakes is returned without the parts that are wrong.
+func ParseTasks(data []byte, m Main) (Tasks, error) {
 	var errs Errors
+	switch err := strictjson.Check(data); {
+	case len(bytes.TrimSpace(data)) == 0:
+		return Tasks{}, Errors{"TASKS is empty"}
+	case bytes.HasPrefix(data, []byte(byteOrderMark)), bytes.HasPrefix(data, []byte("\xff\xfe")), bytes.HasPrefix(data, []byte("\xfe\xff")):
+		return Tasks{}, Errors{"TASKS must not begin with a byte order mark: save it as UTF-8 without BOM"}
+	case !bytes.HasPrefix(bytes.TrimSpace(data), []byte("{")) && reference(string(data)) != "":
+		return Tasks{}, Errors{"TASKS " + checkFilledIn(string(data))}
+	case err != nil:
+		return Tasks{}, Errors{"TASKS is not valid JSON: " + err.Error()}
+	}
+	t := Tasks{PassedOver: map[string]string{}}
 	wrong := strictjson.Object(func(alias string) strictjson.Field {
 		return func(_ string, v jsontext.Value) []strictjson.FieldError {
-			c := &checker{alias: alias, loaders: loaders, bad: map[string]bool{}}
-			backends = append(backends, c.backend(v))
+			c := &checker{alias: alias, main: m, bad: map[string]bool{}}
+			b, passedOver := c.backend(v)
+			if passedOver != "" {
+				t.PassedOver[alias] = passedOver
+				t.Warnings = append(t.Warnings, fmt.Sprintf("backend %q is passed over: %s", alias, passedOver))
+				return nil
+			}
+			t.Backends = append(t.Backends, b)
+			t.Warnings = append(t.Warnings, c.warnings...)
 			errs = append(errs, c.errs...)
 			return nil
 		}
 	})("", data)
 	for _, w := range wrong {
-		errs.addf("the TASKS %s", w.Detail)
+		errs.addf("TASKS %s", w.Detail)
 	}
-	if len(backends) == 0 && len(wrong) == 0 {
-		errs.addf("the TASKS name no backend")
+	if len(t.Backends) == 0 && len(wrong) == 0 {
+		errs.addf("%s", strings.Join(append([]string{"TASKS has no backend for this main"}, t.Warnings...), "; "))
 	}
-	return backends, errs.err()
+	return t, errs.err()
 }
 
-// backend reads one alias.
-func (c *checker) backend(v jsontext.Value) Backend {
-	b := Backend{Alias: c.alias, Queues: []string{djangoQueue}}
+// backend reads one alias, or returns why the main passes it over.
+func (c *checker) backend(v jsontext.Value) (b Backend, passedOver string) {
+	b.Alias = c.alias
 	if c.alias == "" || len(c.alias) > maxName {
 		c.errs.addf("backend %q must have an alias of 1 to %d bytes", c.alias, maxName)
 	}
 	if v.Kind() != '{' {
 		c.errs.addf("backend %q must be an object", c.alias)
-		return b
+		return b, ""
 	}
 	var path string
-	var options jsontext.Value
+	var options, onCommit jsontext.Value
 	keys := fields{
-		"BACKEND": text(&path),
-		"QUEUES":  strictjson.Nullable(queues(&b.Queues)),
-		"OPTIONS": strictjson.Nullable(strictjson.Raw(&options, '{')),
+		"BACKEND":           text(&path),
+		"QUEUES":            strictjson.Nullable(queues(&b.Queues)),
+		"OPTIONS":           strictjson.Nullable(strictjson.Raw(&options, '{')),
+		"ENQUEUE_ON_COMMIT": strictjson.Raw(&onCommit, 0),
 	}
 	strangers := c.object(v, keys)
 	var inOptions []string
 	if c.required("BACKEND", path, "") {
-		if d, wrong := describe(path); wrong == "" {
-			b.Name, b.Kind, b.Options = d.name, d.kind, d.options()
-			inOptions = c.options(&b, d, options)
+		d, hint := describe(path)
+		if hint != "" {
+			c.broken("BACKEND", "is %q, which is an unknown backend%s", path, hint)
+		} else if why := c.main.passesOver(d); why != "" {
+			return b, why // the mistakes in it, if any, are for its own program to report
 		} else {
-			c.errs.addf("unknown BACKEND %q in backend %q%s", path, c.alias, wrong)
+			b.Name, b.Kind, b.Options, b.CheckQueue = d.name, d.kind, d.options(), c.main.Serves[d.kind]
+			inOptions = c.options(&b, d, options)
 		}
+	}
+	if onCommit != nil {
+		c.warnings.addf("ENQUEUE_ON_COMMIT in backend %q has no effect: the client decides when it sends a task", c.alias)
 	}
 	for _, name := range strangers {
 		hint := didYouMean(name, slices.Collect(maps.Keys(keys)))
 		if slices.Contains(inOptions, name) {
 			hint = "; it belongs in OPTIONS"
 		}
-		c.errs.addf("unknown key %s in backend %q%s", name, c.alias, hint)
+		c.broken(name, "is an unknown key%s", hint)
 	}
-	return b
+	return b, ""
 }
 
-// options reads OPTIONS: those of the backend's kind, and those that all have.
-// It returns the names that there are.
+// options reads OPTIONS: those of the backend's kind, and those that all
+// backends have. It returns the names of all.
 func (c *checker) options(b *Backend, d description, v jsontext.Value) []string {
-	payload := ""
+	b.Payload = PayloadJSON
 	all := b.Options.fields()
 	all[d.queueOption] = queueName(&b.DefaultQueue)
-	all["PAYLOAD"] = text(&payload)
+	all["PAYLOAD"] = text(&b.Payload)
+	all["PRIORITY_QUEUES"] = strictjson.Nullable(priorityQueues(&b.PriorityQueues))
 	names := slices.Collect(maps.Keys(all))
 	if c.bad["OPTIONS"] {
 		return names
 	}
 	if v != nil {
 		for _, name := range c.object(v, all) {
-			c.errs.addf("unknown option %s in backend %q%s", name, c.alias, didYouMean(name, names))
+			c.broken(name, "is an unknown option of %s%s", d.name, didYouMean(name, names))
 		}
 	}
 	switch {
-	case payload == "plain" && !d.attributes:
-		c.broken("PAYLOAD", "cannot be plain: the messages of %s have no attributes to carry the rest", d.name)
-	case payload != "" && payload != "plain" && payload != "json":
-		c.broken("PAYLOAD", "must be json or plain")
+	case b.Payload != PayloadJSON && b.Payload != PayloadPlain && b.Payload != PayloadDjango:
+		c.broken("PAYLOAD", "must be %s", oneOf([]string{PayloadJSON, PayloadPlain, PayloadDjango}))
+	case b.Payload != PayloadJSON && !d.attributes:
+		c.broken("PAYLOAD", "must be %s: the messages of %s have no attributes for the rest", PayloadJSON, d.name)
 	}
-	b.Plain = payload == "plain"
-	switch {
-	case b.DefaultQueue != "":
-	case len(b.Queues) == 1: // there is nothing else that a request could mean
-		b.DefaultQueue = b.Queues[0]
-	case d.kind == LocalBackend:
-		b.DefaultQueue = djangoQueue
-	}
+	c.queues(b, d)
 	b.Options.check(c)
 	return names
 }
 
-// backends reads TASKGATE_TASKS or the file that TASKGATE_TASKS_FILE names.
-func (e *Env) backends(m Main) []Backend {
-	inline, path := e.String("TASKGATE_TASKS", ""), e.String("TASKGATE_TASKS_FILE", "")
+// queues resolves the default queue, and checks the names of all queues.
+//
+// Without QUEUES a backend has its default queue alone, which Django's name
+// "default" then means.
+func (c *checker) queues(b *Backend, d description) {
+	given := b.DefaultQueue != ""
+	switch {
+	case given:
+	case b.Queues == nil, len(b.Queues) == 0 && d.kind == LocalBackend:
+		b.DefaultQueue = djangoQueue
+	case len(b.Queues) == 1: // there is no other queue that a request could mean
+		b.DefaultQueue = b.Queues[0]
+	}
+	for _, queue := range b.Queues {
+		c.queue(b, "QUEUES", queue)
+	}
+	if b.Queues == nil {
+		b.Queues = []string{b.DefaultQueue}
+	}
+	if given {
+		c.queue(b, d.queueOption, b.DefaultQueue)
+	}
+	c.priorityQueues(b)
+}
+
+func (c *checker) priorityQueues(b *Backend) {
+	const option = "PRIORITY_QUEUES"
+	if b.Kind == LocalBackend && len(b.PriorityQueues) > 0 {
+		c.broken(option, "must be left out: the embedded queue keeps priorities itself")
+	}
+	for _, queue := range slices.Sorted(maps.Keys(b.PriorityQueues)) {
+		if len(b.Queues) > 0 && !slices.Contains(b.Queues, queue) && queue != b.DefaultQueue {
+			c.broken(option, "has the queue %q, which must be one of QUEUES or the default queue", queue)
+		}
+		byThreshold := b.PriorityQueues[queue]
+		for _, threshold := range slices.Sorted(maps.Keys(byThreshold)) {
+			c.queue(b, option, byThreshold[threshold])
+		}
+	}
+}
+
+// queue checks the name of a queue, which stands in the named setting.
+func (c *checker) queue(b *Backend, setting, name string) {
+	if b.CheckQueue == nil {
+		return
+	}
+	if rule := b.CheckQueue(name); rule != "" {
+		c.errs.addf("the queue %q in backend %q %s; %s names it", name, b.Alias, rule, setting)
+	}
+}
+
+// maxTasksFile bounds the file with TASKS, in bytes.
+const maxTasksFile = 1 << 20
+
+// tasks reads TASKGATE_TASKS or the file that TASKGATE_TASKS_FILE names.
+func (e *Env) tasks(m Main) Tasks {
+	e.read["TASKGATE_TASKS"] = true
+	inline, path := e.vars["TASKGATE_TASKS"], e.String("TASKGATE_TASKS_FILE", "")
 	data := []byte(inline)
 	switch {
 	case inline != "" && path != "":
-		e.Failf("TASKGATE_TASKS and TASKGATE_TASKS_FILE are both set; one of them is enough")
-		return nil
+		e.Failf("TASKGATE_TASKS and TASKGATE_TASKS_FILE are both set: remove one of them")
+		return Tasks{}
 	case path != "":
 		var err error
-		if data, err = os.ReadFile(path); err != nil {
+		if data, err = readTasksFile(path); err != nil {
 			e.Failf("TASKGATE_TASKS_FILE cannot be read: %v", err)
-			return nil
+			return Tasks{}
 		}
 	case inline == "" && m.DefaultTasks == "":
 		e.Failf("TASKGATE_TASKS or TASKGATE_TASKS_FILE is required")
-		return nil
+		return Tasks{}
 	case inline == "":
 		data = []byte(m.DefaultTasks)
 	}
-	backends, err := ParseTasks(data, m.Loaders...)
+	t, err := ParseTasks(data, m)
 	e.add(err)
-	e.add(m.Unserved(backends))
-	return backends
+	return t
 }
 
-// Unserved reports, as [Errors], the backends that the main does not link, and
-// who does.
-func (m Main) Unserved(backends []Backend) error {
-	var errs Errors
-	for _, b := range backends {
-		if b.Kind == "" || slices.Contains(m.Serves, b.Kind) {
-			continue
-		}
-		d, _ := describe(b.Name)
-		if d.main == m.Name {
-			errs.addf("backend %q is %s, which this build of %s leaves out", b.Alias, b.Name, m.Name)
-			continue
-		}
-		errs.addf("backend %q is %s, which %s (%s) serves; this is %s", b.Alias, b.Name, d.product, d.main, m.Name)
+// readTasksFile reads a regular file. A pipe or a device could block the start,
+// or never end.
+func readTasksFile(path string) ([]byte, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
 	}
-	return errs.err()
+	if !info.Mode().IsRegular() {
+		return nil, errors.New(path + " is not a regular file")
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }()
+	data, err := io.ReadAll(io.LimitReader(f, maxTasksFile+1))
+	if err == nil && len(data) > maxTasksFile {
+		err = fmt.Errorf("%s has more than %d bytes", path, maxTasksFile)
+	}
+	return data, err
 }

@@ -5,6 +5,8 @@ package wiring
 
 import (
 	"log/slog"
+	"net/http"
+	"slices"
 	"time"
 
 	"github.com/taskgate/taskgate/core/httpapi"
@@ -16,10 +18,14 @@ import (
 // backends (by alias), and how callers are authenticated. maxPayloadBytes is
 // how much of args, kwargs and metadata the store holds, as JSON.
 func API(s settings.Service, store task.Store, maxPayloadBytes int, backends map[string]task.Backend, log *slog.Logger) httpapi.Config {
+	for _, warning := range s.Warnings {
+		log.Warn("a setting has no effect", "reason", warning)
+	}
 	return httpapi.Config{
 		Service: &task.Service{
 			Store:           store,
 			Backends:        backends,
+			PassedOver:      s.PassedOver,
 			Tokens:          task.Tokens{Secrets: s.TokenSecrets},
 			ResultTTL:       s.ResultTTL,
 			MaxWait:         s.MaxWait,
@@ -42,7 +48,8 @@ func Backend(b settings.Backend, target string, d task.Dispatcher) task.Backend 
 		Target:       target,
 		Queues:       b.Queues,
 		DefaultQueue: b.DefaultQueue,
-		Plain:        b.Plain,
+		Plain:        b.Payload == settings.PayloadPlain,
+		CheckQueue:   b.CheckQueue,
 	}
 }
 
@@ -51,10 +58,21 @@ func Backend(b settings.Backend, target string, d task.Dispatcher) task.Backend 
 func auth(s settings.Service) httpapi.Auth {
 	switch s.Auth {
 	case settings.AuthPlatform:
-		return httpapi.FromPlatform
+		return withAdmins(httpapi.FromPlatform, s.Admins)
 	case settings.AuthNone:
 		return httpapi.Open
 	default:
 		return httpapi.Keys(s.APIKeys)
+	}
+}
+
+// withAdmins gives the callers of these names the scope admin.
+func withAdmins(auth httpapi.Auth, names []string) httpapi.Auth {
+	return func(r *http.Request) (httpapi.Caller, error) {
+		caller, err := auth(r)
+		if err == nil && slices.Contains(names, caller.Name) {
+			caller.Scopes = append(slices.Clone(caller.Scopes), httpapi.ScopeAdmin)
+		}
+		return caller, err
 	}
 }

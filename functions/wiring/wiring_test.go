@@ -1,9 +1,12 @@
 package wiring_test
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"log/slog"
 	"net/http"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/taskgate/taskgate/core/httpapi"
@@ -36,5 +39,38 @@ func TestEachAuthModeAcceptsOnlyItsOwnCredential(t *testing.T) {
 				t.Errorf("%s: got caller %q, %v; want %q", tt.mode, caller.Name, err, want)
 			}
 		}
+	}
+}
+
+func TestAdminsOfThePlatformHaveTheScopeAdmin(t *testing.T) {
+	auth := wiring.API(settings.Service{Auth: settings.AuthPlatform, Admins: []string{"ops"}}, nil, 0, nil, slog.New(slog.DiscardHandler)).Auth
+	for name, want := range map[string][]string{
+		"ops":   {httpapi.ScopeEnqueue, httpapi.ScopeRead, httpapi.ScopeAdmin},
+		"Ops":   {httpapi.ScopeEnqueue, httpapi.ScopeRead},
+		"alice": {httpapi.ScopeEnqueue, httpapi.ScopeRead},
+		"":      nil, // nobody
+	} {
+		r, err := http.NewRequestWithContext(httpapi.WithGateway(t.Context(), httpapi.Gateway{Caller: name}), http.MethodGet, "/", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if caller, err := auth(r); !slices.Equal(caller.Scopes, want) || (err != nil) != (name == "") {
+			t.Errorf("%q: got %q, %v; want %q", name, caller.Scopes, err, want)
+		}
+	}
+}
+
+// What the settings hold without effect is in the log, once each.
+func TestEveryWarningAboutTheSettingsIsLoggedOnce(t *testing.T) {
+	var log bytes.Buffer
+	tasks := settings.Tasks{Warnings: []string{"one", "two"}, PassedOver: map[string]string{"dummy": "why"}}
+	api := wiring.API(settings.Service{Tasks: tasks}, nil, 0, nil, slog.New(slog.NewTextHandler(&log, nil)))
+	for _, warning := range tasks.Warnings {
+		if n := strings.Count(log.String(), "level=WARN msg=\"a setting has no effect\" reason="+warning); n != 1 {
+			t.Errorf("%q is logged %d times:\n%s", warning, n, log.String())
+		}
+	}
+	if api.Service.PassedOver["dummy"] != "why" {
+		t.Error("the service does not know why the backend is passed over")
 	}
 }

@@ -246,7 +246,7 @@ func meant(code string) error {
 		return err
 	}
 	if strings.Contains(code, `"BACKEND"`) {
-		_, err := settings.ParseTasks([]byte(code))
+		_, err := settings.ParseTasks([]byte(code), settings.Main{})
 		return err
 	}
 	if members["task_name"] != nil && members["id"] == nil { // with an id, it is a message

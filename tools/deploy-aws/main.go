@@ -111,7 +111,7 @@ func readValues(tasks, parameters string, known []string) (map[string]string, er
 		case len(value) > maxValue:
 			errs = append(errs, fmt.Errorf("%s has %d bytes; CloudFormation allows %d", name, len(value), maxValue))
 		case name == "Tasks" && value != "":
-			if _, err := settings.ParseTasks([]byte(value)); err != nil {
+			if _, err := settings.ParseTasks([]byte(value), settings.Main{}); err != nil {
 				errs = append(errs, err)
 			}
 		}
