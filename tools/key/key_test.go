@@ -8,10 +8,11 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/taskgate/taskgate/core/httpapi"
 	"github.com/taskgate/taskgate/functions/settings"
 )
 
-func TestAMintedKeyIsTheOneItsEntryNames(t *testing.T) {
+func TestPrintedEntryIsUsableAndNamesThePrintedKey(t *testing.T) {
 	key := filepath.Join(t.TempDir(), "key")
 	if out, err := exec.Command("go", "build", "-o", key, ".").CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
@@ -22,11 +23,15 @@ func TestAMintedKeyIsTheOneItsEntryNames(t *testing.T) {
 	}{
 		{[]string{"web"}, "enqueue+read"},
 		{[]string{"ops", "admin"}, "admin"},
-		{[]string{"ops", "enqueue+read+admin"}, "enqueue+read+admin"},
+		{[]string{"all", strings.Join(httpapi.Scopes(), "+")}, strings.Join(httpapi.Scopes(), "+")},
 		{nil, ""},
 		{[]string{""}, ""},
 		{[]string{"a:b"}, ""},
 		{[]string{"a,b"}, ""},
+		{[]string{" web"}, ""},
+		{[]string{"web\n"}, ""},
+		{[]string{"web", "read\n"}, ""},
+		{[]string{"web", "+read"}, ""},
 		{[]string{"web", "write"}, ""},
 		{[]string{"web", "read", "admin"}, ""},
 	}
@@ -35,7 +40,7 @@ func TestAMintedKeyIsTheOneItsEntryNames(t *testing.T) {
 		out, err := exec.Command(key, tt.args...).Output()
 		if tt.scopes == "" {
 			if err == nil || len(out) > 0 {
-				t.Errorf("%q: minted %s", tt.args, out)
+				t.Errorf("%q: printed %s", tt.args, out)
 			}
 			continue
 		}

@@ -1,9 +1,10 @@
-// Command key mints an API key:
+// Command key makes an API key:
 //
 //	go run ./tools/key NAME [scope+scope]
 //
-// It prints the key, once, as the header that carries it, and the key's entry
-// for TASKGATE_API_KEYS, which holds only its SHA-256.
+// It prints two lines. The first is the header that a client sends; it holds
+// the key, which is stored nowhere else. The second is the entry for
+// TASKGATE_API_KEYS; it holds only the SHA-256 of the key.
 package main
 
 import (
@@ -20,8 +21,8 @@ import (
 	"github.com/taskgate/taskgate/functions/settings"
 )
 
-// keyBytes is how many random bytes a key has: nobody guesses it, so a plain
-// hash of it may be stored.
+// keyBytes is the number of random bytes in a key. Nobody can guess that many, so
+// storing a plain hash is safe.
 const keyBytes = 32
 
 func main() {
@@ -33,7 +34,7 @@ func main() {
 
 func run(w io.Writer, args []string) error {
 	if len(args) < 1 || len(args) > 2 {
-		return errors.New("usage: key NAME [scope+scope]; the scopes are enqueue, read and admin, and enqueue+read when left out")
+		return fmt.Errorf("usage: key NAME [scope+scope]; the scopes are %s, and the default is enqueue+read", strings.Join(httpapi.Scopes(), ", "))
 	}
 	k := httpapi.APIKey{Name: args[0], Scopes: []string{httpapi.ScopeEnqueue, httpapi.ScopeRead}}
 	if len(args) == 2 {
@@ -43,11 +44,14 @@ func run(w io.Writer, args []string) error {
 	rand.Read(random) // never fails: crypto/rand
 	key := base64.RawURLEncoding.EncodeToString(random)
 	k.SHA256 = sha256.Sum256([]byte(key))
-	if keys, err := settings.ParseAPIKeys(k.String()); err != nil { // what the service would refuse is not minted
+	// The service must read the entry as this very key.
+	keys, err := settings.ParseAPIKeys(k.String())
+	if err != nil {
 		return err
-	} else if len(keys) != 1 {
-		return errors.New("NAME must not have a comma")
 	}
-	_, err := fmt.Fprintf(w, "Authorization: Bearer %s\nTASKGATE_API_KEYS=%s\n", key, k)
+	if len(keys) != 1 || keys[0].String() != k.String() {
+		return errors.New("NAME must have no commas and no white space")
+	}
+	_, err = fmt.Fprintf(w, "Authorization: Bearer %s\nTASKGATE_API_KEYS=%s\n", key, k)
 	return err
 }
