@@ -22,9 +22,9 @@ import (
 	"github.com/taskgate/taskgate/tests/emulators/awsemu"
 )
 
-// TestAnIdleConnectionIsUsedAgain, though it has been idle for longer than an
-// answer may take: a bound on reads would end it, and a request that it meets.
-func TestAnIdleConnectionIsUsedAgain(t *testing.T) {
+// TestIdleConnectionIsReused also after more time than an answer may take: a bound
+// on reads would end the connection.
+func TestIdleConnectionIsReused(t *testing.T) {
 	t.Parallel()
 	var connections atomic.Int32
 	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -76,9 +76,9 @@ type reader struct {
 
 func (r reader) Read(p []byte) (int, error) { r.begin(); return r.ReadCloser.Read(p) }
 
-// TestALargeAnswerIsReadWholeThoughTheRequestIsStillBeingWritten: the SDK's own
-// client cuts the connection here.
-func TestALargeAnswerIsReadWholeThoughTheRequestIsStillBeingWritten(t *testing.T) {
+// TestLargeAnswerIsReadWholeWhileTheRequestIsWritten: the SDK's own client cuts the
+// connection here.
+func TestLargeAnswerIsReadWholeWhileTheRequestIsWritten(t *testing.T) {
 	item := `{"Item":{"id":{"S":"` + strings.Repeat("x", 300<<10) + `"}}}`
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
@@ -97,13 +97,12 @@ func TestALargeAnswerIsReadWholeThoughTheRequestIsStillBeingWritten(t *testing.T
 	reading := make(chan struct{})
 	begin := sync.OnceFunc(func() { close(reading) })
 	client := awssdk.NewClient()
-	client.BuildableClient = client.WithTransportOptions(func(tr *http.Transport) {
-		dial := tr.DialContext
-		tr.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
-			c, err := dial(ctx, network, address)
-			return slowWriter{c, reading}, err
-		}
-	})
+	transport := client.Transport.(*http.Transport)
+	dial := transport.DialContext
+	transport.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+		c, err := dial(ctx, network, address)
+		return slowWriter{c, reading}, err
+	}
 	cfg := awsemu.Config(s.URL)
 	cfg.HTTPClient = do(func(req *http.Request) (*http.Response, error) {
 		resp, err := client.Do(req)
