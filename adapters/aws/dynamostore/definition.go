@@ -6,11 +6,11 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 )
 
-// The attributes that an item has beside the record's own members.
+// The attributes of the table's key and of what is no member of the record.
 const (
 	keyAttribute      = "id"       // the record's own
 	revisionAttribute = "revision" // a number, changed by every write
-	shardAttribute    = "shard"    // which part of the listing the item is in
+	shardAttribute    = "shard"    // of the listing
 	positionAttribute = "position" // its place there: enqueued_at#id
 
 	// TTLAttribute is when DynamoDB may delete the item, in Unix seconds.
@@ -21,8 +21,8 @@ const (
 // ListingIndex is the index that List reads.
 const ListingIndex = "listing"
 
-// Definition returns the definition of a table that suits the store, but for its
-// time to live, which is by [TTLAttribute] and has a call of its own.
+// Definition returns the definition of a table for the store. The time to live, by
+// [TTLAttribute], is set by another API call.
 func Definition(name string) *dynamodb.CreateTableInput {
 	attribute := func(name string, t types.ScalarAttributeType) types.AttributeDefinition {
 		return types.AttributeDefinition{AttributeName: &name, AttributeType: t}

@@ -18,17 +18,17 @@ import (
 	"github.com/taskgate/taskgate/core/task"
 )
 
-// DefaultShards is the number of parts of the listing that the tasks are spread
-// over. It is fixed once there are tasks: another number looks elsewhere.
+// DefaultShards is the number of shards that the listing is spread over. It must
+// not change once there are tasks: their shards would no longer be found.
 const DefaultShards = 16
 
-// MaxPayloadBytes is what a task's args, kwargs and metadata may have: the rest
-// of an item, 400 KB at most, is for its result, its errors and what surrounds
-// them.
+// MaxPayloadBytes is how large a task's args, kwargs and metadata may be together.
+// An item holds 400 KB; the rest is for the result, the errors and the other
+// members.
 // https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html
 const MaxPayloadBytes = 256 << 10
 
-// Options are what [New] may be told; the zero value is the product's.
+// Options are for tests; the zero value is what the product uses.
 type Options struct {
 	Shards int // 0 = DefaultShards
 }
@@ -40,7 +40,7 @@ type Table struct {
 	shards int
 }
 
-// New returns a store in the table of that name, which is as [Definition] says.
+// New returns a store in the table of that name, which [Definition] describes.
 // The client should be bounded: see awssdk.Bound.
 func New(client *dynamodb.Client, table string, o Options) *Table {
 	if o.Shards == 0 {
@@ -51,7 +51,7 @@ func New(client *dynamodb.Client, table string, o Options) *Table {
 
 // Create implements [task.Store].
 func (t *Table) Create(ctx context.Context, r *task.Record) (existing *task.Record, err error) {
-	for range 2 { // what is there may go, by its time to live, before it is read
+	for range 2 { // an existing item may expire before it is read
 		won, there, err := t.put(ctx, r, "attribute_not_exists(id)", nil)
 		if err != nil {
 			return nil, translate(err, "create", r.ID)
@@ -60,7 +60,7 @@ func (t *Table) Create(ctx context.Context, r *task.Record) (existing *task.Reco
 			return there, nil
 		}
 	}
-	return nil, translate(errors.New("an item that is there cannot be read"), "create", r.ID)
+	return nil, translate(errors.New("the item exists and cannot be read"), "create", r.ID)
 }
 
 // Get implements [task.Store].
@@ -91,15 +91,19 @@ func (t *Table) Replace(ctx context.Context, r *task.Record) error {
 	return nil
 }
 
-// put writes r under a new revision on a condition, and otherwise returns what
-// is there.
+// put writes r under a new revision if the condition holds. Otherwise it returns
+// the record that is there.
 func (t *Table) put(ctx context.Context, r *task.Record, condition string, values map[string]types.AttributeValue) (won bool, there *task.Record, err error) {
 	ctx, cancel := context.WithTimeout(ctx, awssdk.AnswerTime)
 	defer cancel()
 	revision := strconv.FormatUint(rand.Uint64(), 10)
+	item, err := encode(r, revision, t.shard(r.ID))
+	if err != nil {
+		return false, nil, err
+	}
 	_, err = t.client.PutItem(ctx, &dynamodb.PutItemInput{
 		TableName:                           &t.name,
-		Item:                                encode(r, revision, t.shard(r.ID)),
+		Item:                                item,
 		ConditionExpression:                 &condition,
 		ExpressionAttributeValues:           values,
 		ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld,
@@ -109,15 +113,15 @@ func (t *Table) put(ctx context.Context, r *task.Record, condition string, value
 		if err != nil || there == nil || there.Revision != revision {
 			return false, there, err
 		}
-		// A write whose answer was lost is repeated by the SDK and then meets
-		// itself: the revision, a random number, tells it from somebody else's.
+		// The SDK repeats a write whose answer was lost, and the repetition then finds
+		// the first: the revision, a random number, tells it from somebody else's.
 	}
 	r.Revision = revision
 	return true, nil, nil
 }
 
-// inTheWay returns the record for which a condition was not met, nil if it has
-// gone meanwhile, or the error if it is another.
+// inTheWay returns the record because of which a condition failed, nil if it has
+// been deleted meanwhile, or err if that is another error.
 func (t *Table) inTheWay(ctx context.Context, id string, err error) (*task.Record, error) {
 	var failed *types.ConditionalCheckFailedException
 	if !errors.As(err, &failed) {
@@ -126,10 +130,10 @@ func (t *Table) inTheWay(ctx context.Context, id string, err error) (*task.Recor
 	if len(failed.Item) > 0 {
 		return decode(failed.Item)
 	}
-	return t.get(ctx, id) // not everything that speaks DynamoDB's language returns the item
+	return t.get(ctx, id) // not every emulator of DynamoDB returns the item
 }
 
-// get returns nil when there is no such item.
+// get returns nil if there is no such item.
 func (t *Table) get(ctx context.Context, id string) (*task.Record, error) {
 	ctx, cancel := context.WithTimeout(ctx, awssdk.AnswerTime)
 	defer cancel()
@@ -144,7 +148,7 @@ func (t *Table) get(ctx context.Context, id string) (*task.Record, error) {
 	return decode(out.Item)
 }
 
-// shard returns which part of the listing a task is in.
+// shard returns the shard of the listing that a task is in.
 func (t *Table) shard(id string) int {
 	h := fnv.New32a()
 	_, _ = h.Write([]byte(id))
@@ -157,14 +161,19 @@ func translate(err error, op, id string) error {
 	if err == nil {
 		return nil
 	}
+	var own *task.Error
+	if errors.As(err, &own) { // of the item, not of the SDK
+		own.TaskID = id
+		return own
+	}
 	e := awssdk.Unavailable(err, "the store")
 	e.TaskID, e.Err = id, fmt.Errorf("dynamostore: %s %s: %w", op, id, err)
 	var missing *types.ResourceNotFoundException
 	switch {
 	case errors.As(err, &missing):
 		e.Msg = "the store's table is missing"
-	case awssdk.Code(err) == "ValidationException" && strings.Contains(err.Error(), "size"):
-		// The service has no code of its own for it: "Item size has exceeded the
+	case awssdk.Code(err) == "ValidationException" && strings.Contains(err.Error(), "Item size"):
+		// DynamoDB has no code for this, only the text "Item size has exceeded the
 		// maximum allowed size".
 		e.Kind, e.Msg = task.Oversize, "the record is larger than the store holds"
 	}

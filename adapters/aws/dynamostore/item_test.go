@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"reflect"
 	"slices"
@@ -55,6 +56,16 @@ func fill(v reflect.Value, n *int) {
 	}
 }
 
+// encoded is an item that must be made.
+func encoded(t testing.TB, r *task.Record, revision string, shard int) map[string]types.AttributeValue {
+	t.Helper()
+	item, err := encode(r, revision, shard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return item
+}
+
 // TestEveryFieldIsStoredUnderItsNameInJSON also holds for a field that a later
 // change adds, and that nobody thought of here.
 func TestEveryFieldIsStoredUnderItsNameInJSON(t *testing.T) {
@@ -62,8 +73,8 @@ func TestEveryFieldIsStoredUnderItsNameInJSON(t *testing.T) {
 	n := 0
 	fill(reflect.ValueOf(&r).Elem(), &n)
 	r.Revision, r.Fresh = "42", false
-	item := encode(&r, "42", 7)
-	back, err := decode(item)
+	item := encoded(t, &r, "42", 7)
+	back, err := decode(maps.Clone(item))
 	if err != nil || !reflect.DeepEqual(*back, r) {
 		t.Errorf("comes back as\n%+v, want\n%+v (%v)", back, r, err)
 	}
@@ -79,7 +90,7 @@ func TestEveryFieldIsStoredUnderItsNameInJSON(t *testing.T) {
 	for name := range members {
 		want[name] = 0
 	}
-	want["key"] = 0 // of the members that this version does not know
+	want["key"] = 0 // a member that this version does not know
 	for _, own := range []string{revisionAttribute, shardAttribute, positionAttribute, TTLAttribute} {
 		want[own] = 0
 	}
@@ -109,7 +120,33 @@ func shadow(v reflect.Value) map[string]bool {
 	return names
 }
 
-func TestPeopleCanReadAnItem(t *testing.T) {
+// TestMembersOfALaterVersionSurviveAChange: PutItem replaces the whole item, so that
+// what a record does not keep is lost.
+func TestMembersOfALaterVersionSurviveAChange(t *testing.T) {
+	item := encoded(t, &task.Record{ID: "id-1", EnqueuedAt: at}, "1", 0)
+	item["schema"] = number(7)
+	later := map[string]types.AttributeValue{
+		"follow_ups": &types.AttributeValueMemberL{Value: []types.AttributeValue{&types.AttributeValueMemberM{Value: map[string]types.AttributeValue{
+			"task_id": &types.AttributeValueMemberS{Value: `a "quoted" text`}, "accepted": &types.AttributeValueMemberBOOL{Value: false}, "none": &types.AttributeValueMemberNULL{Value: true},
+		}}}},
+		"weight": &types.AttributeValueMemberN{Value: "1.10"}, "empty": &types.AttributeValueMemberM{Value: map[string]types.AttributeValue{}},
+		"note": &types.AttributeValueMemberS{},
+	}
+	maps.Copy(item, later)
+	r, err := decode(item)
+	if err != nil || r.Schema != 7 {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	r.CancelRequested = true
+	changed := encoded(t, r, "2", 0)
+	for name, want := range later {
+		if !reflect.DeepEqual(changed[name], want) {
+			t.Errorf("%s is %#v, was %#v", name, changed[name], want)
+		}
+	}
+}
+
+func TestItemIsReadable(t *testing.T) {
 	r := &task.Record{
 		ID: "id-1", TaskName: "send", Status: task.Ready, EnqueuedAt: at, Args: `[1.10]`, Kwargs: "{}", Backend: "default", QueueName: "mail",
 		Owner: "alice", DeleteAfter: at.Plus(time.Hour), Dispatch: task.Dispatch{Target: "sqs", Route: "sqs"},
@@ -123,7 +160,7 @@ func TestPeopleCanReadAnItem(t *testing.T) {
 		"delete_after": s("2026-11-23T11:00:00.123456Z"),
 		"revision":     n("42"), "shard": n("7"), "position": s("2026-11-23T10:00:00.123456Z#id-1"), "ttl": n("1795431601"),
 	}
-	if got := encode(r, "42", 7); !reflect.DeepEqual(got, want) {
+	if got := encoded(t, r, "42", 7); !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %v\nwant %v", got, want)
 	}
 	if up := at.Plus(time.Hour).Unix() + 1; up != 1795431601 {
@@ -131,15 +168,15 @@ func TestPeopleCanReadAnItem(t *testing.T) {
 	}
 }
 
-func TestWhatIsNoItemOfOursIsAnError(t *testing.T) {
+func TestForeignItemIsAnError(t *testing.T) {
 	good := func() map[string]types.AttributeValue {
-		return encode(&task.Record{ID: "id-1", EnqueuedAt: at}, "1", 0)
+		return encoded(t, &task.Record{ID: "id-1", EnqueuedAt: at}, "1", 0)
 	}
 	for name, spoil := range map[string]types.AttributeValue{
 		"task_name": &types.AttributeValueMemberN{Value: "1"}, "priority": &types.AttributeValueMemberN{Value: "1.5"},
-		"enqueued_at": &types.AttributeValueMemberS{Value: "yesterday"}, "worker_ids": &types.AttributeValueMemberSS{Value: []string{"a"}},
+		"enqueued_at": &types.AttributeValueMemberS{Value: "yesterday"}, "worker_ids": &types.AttributeValueMemberS{Value: "a"},
 		"metadata": &types.AttributeValueMemberM{Value: map[string]types.AttributeValue{"k": &types.AttributeValueMemberBOOL{}}},
-		"progress": &types.AttributeValueMemberM{Value: map[string]types.AttributeValue{}},
+		"progress": &types.AttributeValueMemberL{}, "revision": &types.AttributeValueMemberS{Value: "1"}, "max_attempts": &types.AttributeValueMemberN{Value: "many"},
 	} {
 		item := good()
 		item[name] = spoil
@@ -147,14 +184,20 @@ func TestWhatIsNoItemOfOursIsAnError(t *testing.T) {
 			t.Errorf("%s: no error", name)
 		}
 	}
-	if _, err := decode(good()); err != nil {
-		t.Error(err)
+	sets := good()
+	sets["labels"] = &types.AttributeValueMemberSS{Value: []string{"an operator's"}}
+	for _, item := range []map[string]types.AttributeValue{good(), sets} {
+		if _, err := decode(item); err != nil {
+			t.Error(err)
+		}
 	}
 }
 
-func TestFractionsAreWithinDynamoDBsNumbers(t *testing.T) {
+func TestFractionsAreWithinTheNumbersOfDynamoDB(t *testing.T) {
 	for f, want := range map[float64]string{0: "0", 1: "1", 0.1: "0.1", 1.0 / 3: "0.3333333333333333", 1e-300: "0", 1e-20: "1e-20"} {
-		if got := fraction(f); got != want {
+		item := encoded(t, &task.Record{Progress: &task.Progress{Fraction: f}}, "1", 0)
+		got := item["progress"].(*types.AttributeValueMemberM).Value["fraction"].(*types.AttributeValueMemberN).Value
+		if got != want {
 			t.Errorf("%g: %s, want %s", f, got, want)
 		}
 	}
@@ -179,7 +222,7 @@ func TestShardsAreFixedAndEven(t *testing.T) {
 	}
 }
 
-func TestAQueryNamesItsShardAndCarriesValuesAsParameters(t *testing.T) {
+func TestQueryNamesItsShardAndPassesValuesAsParameters(t *testing.T) {
 	table := New(nil, "tasks", Options{})
 	in := table.query(7, task.Query{}, 5)
 	if *in.TableName != "tasks" || *in.IndexName != "listing" || *in.KeyConditionExpression != "#shard = :shard" || in.FilterExpression != nil || *in.ScanIndexForward || *in.Limit != 5 {
@@ -201,7 +244,7 @@ func TestAQueryNamesItsShardAndCarriesValuesAsParameters(t *testing.T) {
 	}
 }
 
-func TestAPositionComesBackFromAKey(t *testing.T) {
+func TestPositionIsReadBackFromKey(t *testing.T) {
 	want := task.Position{EnqueuedAt: at, ID: "018f2c6e-0000-7000-8000-000000000000"}
 	got, err := parsePosition(map[string]types.AttributeValue{positionAttribute: &types.AttributeValueMemberS{Value: position(want)}})
 	if err != nil || got != want {
@@ -212,7 +255,7 @@ func TestAPositionComesBackFromAKey(t *testing.T) {
 	}
 }
 
-func TestAPageEndsWhereAShardMayHaveMore(t *testing.T) {
+func TestPageEndsWhereAShardMayHaveMore(t *testing.T) {
 	record := func(s int) *task.Record {
 		return &task.Record{ID: fmt.Sprint("id-", s), EnqueuedAt: at.Plus(time.Duration(s) * time.Second)}
 	}

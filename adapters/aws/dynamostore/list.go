@@ -16,19 +16,20 @@ import (
 	"github.com/taskgate/taskgate/core/task"
 )
 
-// spare is how many records more than its share a shard is asked for, so that
-// a page is rarely cut short by the shard that happens to hold most of it.
+// spare is how many records beyond its share each shard is asked for, so that the
+// shard that holds most of a page rarely cuts it short.
 const spare = 4
 
-// A shard in which nothing matches is asked again for more, so often.
+// A shard in which nothing matches is queried up to maxQueries times, each time for
+// growth times as many records.
 const (
 	maxQueries = 3
 	growth     = 4
 )
 
-// List implements [task.Store]. A page asks each shard, side by side, for its
-// share of the limit and some to spare; a page is short when the newest records
-// are not spread evenly, or few of them match.
+// List implements [task.Store]. It asks all shards concurrently for their share of
+// the limit and some to spare. A page is short when the newest records are not
+// spread evenly, or few of them match.
 func (t *Table) List(ctx context.Context, q task.Query) (task.Page, error) {
 	ctx, cancel := context.WithTimeout(ctx, awssdk.AnswerTime)
 	defer cancel()
@@ -45,8 +46,8 @@ func (t *Table) List(ctx context.Context, q task.Query) (task.Page, error) {
 	return merge(parts, q.Limit), nil
 }
 
-// part is what a shard has of a page. Of what is after end nothing is known;
-// zero = there is nothing more.
+// part is one shard's part of a page. The records after end are not known yet; a
+// zero end means that there are none.
 type part struct {
 	records []*task.Record
 	end     task.Position
@@ -81,8 +82,8 @@ func (t *Table) listShard(ctx context.Context, shard int, q task.Query) (p part,
 	return p, nil
 }
 
-// query asks for one shard's records after a position. The limit is of the
-// records that are read, before the filter.
+// query asks for one shard's records after a position. The limit counts records
+// before the filter.
 // https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_Query.html
 func (t *Table) query(shard int, q task.Query, limit int32) *dynamodb.QueryInput {
 	in := &dynamodb.QueryInput{
@@ -94,7 +95,7 @@ func (t *Table) query(shard int, q task.Query, limit int32) *dynamodb.QueryInput
 		ScanIndexForward:          aws.Bool(false),
 		Limit:                     &limit,
 	}
-	name := func(attribute, value string) { // many of them are reserved words
+	name := func(attribute, value string) { // many attribute names are reserved words
 		in.ExpressionAttributeNames["#"+attribute] = attribute
 		in.ExpressionAttributeValues[":"+attribute] = &types.AttributeValueMemberS{Value: value}
 	}
@@ -117,8 +118,8 @@ func (t *Table) query(shard int, q task.Query, limit int32) *dynamodb.QueryInput
 	return in
 }
 
-// merge makes one page of the shards' parts. Past the end of a part that has
-// one, nothing is known of its shard: the page ends there.
+// merge makes one page of the shards' parts. It ends at the newest end of a part,
+// because the older records of that shard are not known.
 func merge(parts []part, limit int) task.Page {
 	var all []*task.Record
 	var horizon task.Position // the newest end
