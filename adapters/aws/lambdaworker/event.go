@@ -12,15 +12,14 @@ import (
 	"github.com/taskgate/taskgate/core/worker"
 )
 
-// event is what is read of an event. One that has no records is a message
-// itself, as an asynchronous invocation or a schedule has it for its payload.
+// event is the part of an event that is read. One without records is a message
+// itself: the payload of an asynchronous invocation or a schedule.
 type event struct {
-	TaskName string   `json:"task_name"`
-	Records  []record `json:"Records"`
+	Records []record `json:"Records"`
 }
 
 // record is a message in an event of SQS or of SNS, which spell the name of
-// their source in different ways.
+// their source differently.
 // https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html
 // https://docs.aws.amazon.com/lambda/latest/dg/with-sns.html
 type record struct {
@@ -59,58 +58,88 @@ type snsAttribute struct {
 func (e *event) isSQS() bool { return len(e.Records) > 0 && e.Records[0].SQSSource == "aws:sqs" }
 func (e *event) isSNS() bool { return len(e.Records) > 0 && e.Records[0].SNSSource == "aws:sns" }
 
-// parse reads an event, and refuses what is not one that a worker can have.
+// parse reads an event, and refuses what no worker can have.
 func parse(payload []byte) (*event, error) {
 	var e event
 	if err := json.Unmarshal(payload, &e); err != nil {
 		return nil, fmt.Errorf("%w: %w", errUnknown, err)
 	}
-	if !e.isSQS() && !e.isSNS() && e.TaskName == "" {
-		return nil, errUnknown
-	}
 	return &e, nil
 }
 
-var errUnknown = errors.New("lambdaworker: the event is neither of SQS (Records with eventSource aws:sqs), nor of SNS " +
-	"(Records with EventSource aws:sns), nor a task's message (with task_name), which Lambda's asynchronous invocations and schedules have")
+var errUnknown = errors.New("lambdaworker: the event is neither from SQS (Records with eventSource aws:sqs), nor from SNS " +
+	"(Records with EventSource aws:sns), nor a task's message (with task_name), as asynchronous invocations and schedules have it, nor a failure record of Lambda with one of these")
 
-// wrapped is a body that is not a task's message but has one in it. Each of
-// these says of itself what it is, by members that no message has.
-type wrapped struct {
+// envelope is a body that has a task's message in it. Each kind of envelope has
+// members of its own, which no message has.
+type envelope struct {
 	notification
 
-	// What Lambda gave up on, in a failure destination.
+	// An event of SNS, as the body of what Lambda gave up on: in the function's
+	// dead-letter queue, or within a failure record.
+	Records []record `json:"Records"`
+
+	// A failure record, which Lambda sends to a failure destination.
 	// https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html
 	RequestPayload jsontext.Value `json:"requestPayload"`
 	Context        struct {
 		Condition string `json:"condition"`
 	} `json:"requestContext"`
 
-	// What the Scheduler gave up on, in its dead-letter queue: the request that
-	// it was to make. That of sns:publish has a notification's TopicArn and Message.
+	// A failure record that came by EventBridge.
+	// https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html
+	DetailType string         `json:"detail-type"`
+	Detail     jsontext.Value `json:"detail"`
+
+	// A request that the Scheduler gave up on, in its dead-letter queue. That of
+	// sns:publish has the TopicArn and the Message of a notification.
 	// https://docs.aws.amazon.com/scheduler/latest/UserGuide/configuring-schedule-dlq.html
 	QueueURL    string `json:"QueueUrl"`
 	MessageBody string `json:"MessageBody"`
 }
 
-// delivery takes a task's message out of what wraps it.
+// maxEnvelopes is how many envelopes a message may be in. The longest way that is
+// known has five: a function that SNS triggers fails, its destination is an event
+// bus, and the bus leads to a queue by way of two topics.
+const maxEnvelopes = 10
+
+// succeeded is the condition of a record for a success destination.
+const succeeded = "Success"
+
+// unwrap takes a task's message out of its envelopes. The attributes are those of
+// the innermost envelope that has some. Failed reports that one of the envelopes
+// is a failure record: Lambda will not deliver the message again.
+func unwrap(d worker.Delivery) (message worker.Delivery, failed bool) {
+	for range maxEnvelopes {
+		var e envelope
+		// The worker refuses what is no message, and so what is no JSON too.
+		if json.Unmarshal(d.Body, &e) != nil {
+			return d, failed
+		}
+		switch {
+		case len(e.Records) == 1 && e.Records[0].SNSSource == "aws:sns":
+			d = e.Records[0].SNS.delivery()
+		case e.TopicARN != "" && e.Message != "":
+			d = e.notification.delivery()
+		case e.QueueURL != "" && e.MessageBody != "":
+			e.Message = e.MessageBody
+			d = e.notification.delivery()
+		case e.Context.Condition != "" && e.Context.Condition != succeeded && e.RequestPayload.Kind() == '{':
+			d.Body, failed = e.RequestPayload, true
+		case e.DetailType != "" && e.Detail.Kind() == '{':
+			d.Body = e.Detail
+		default:
+			return d, failed
+		}
+	}
+	return d, failed
+}
+
+// delivery is the message of an SQS record as it was sent.
 func (r record) delivery() worker.Delivery {
-	d := worker.Delivery{Body: []byte(r.Body), Attributes: map[string]string{}}
+	d := worker.Delivery{Body: []byte(r.Body), Attributes: make(map[string]string, len(r.Given))}
 	for name, a := range r.Given {
 		d.Attributes[name] = a.Value
-	}
-	var w wrapped
-	// What is not such an object is left for the worker to read, and to refuse.
-	switch err := json.Unmarshal(d.Body, &w); {
-	case err != nil:
-	case w.TopicARN != "" && w.Message != "":
-		return w.notification.delivery()
-	case w.QueueURL != "" && w.MessageBody != "":
-		n := w.notification
-		n.Message = w.MessageBody
-		return n.delivery()
-	case w.Context.Condition != "" && w.RequestPayload.Kind() == '{':
-		d.Body = w.RequestPayload
 	}
 	return d
 }

@@ -110,7 +110,7 @@ func TestOneBadMessageDoesNotBringBackTheGoodOnes(t *testing.T) {
 	}
 }
 
-func TestMessagesOfABatchRunSideBySide(t *testing.T) {
+func TestMessagesOfBatchRunConcurrently(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})
 		r := &recording{wait: func(string) { <-release }}
@@ -131,7 +131,7 @@ func TestMessagesOfABatchRunSideBySide(t *testing.T) {
 	})
 }
 
-func TestAfterAFailureTheRestOfItsGroupFailsTooAndOtherGroupsGoOn(t *testing.T) {
+func TestFailureFailsTheRestOfItsGroupOnly(t *testing.T) {
 	r := &recording{}
 	answer, err := (&lambdaworker.Handler{Worker: r}).Invoke(t.Context(),
 		sqs(queue+".fifo", "one:a", "two:b", "one:fail-c", "two:d", "one:e", "two:f", "one:g"))
@@ -151,7 +151,7 @@ func TestAfterAFailureTheRestOfItsGroupFailsTooAndOtherGroupsGoOn(t *testing.T) 
 	}
 }
 
-func TestWhatLiesInADeadLetterQueueIsReportedAndNotRun(t *testing.T) {
+func TestMessagesOfDeadLetterQueueAreReportedAndNotRun(t *testing.T) {
 	r := &recording{}
 	h := &lambdaworker.Handler{Worker: r, DeadLetterQueues: []string{dlq}}
 	answer, err := h.Invoke(t.Context(), sqs(dlq, ":a", ":fail-b"))
@@ -160,7 +160,7 @@ func TestWhatLiesInADeadLetterQueueIsReportedAndNotRun(t *testing.T) {
 	}
 }
 
-func TestEveryTriggersMessageReachesTheWorkerAsItWasSent(t *testing.T) {
+func TestMessageOfEachTriggerReachesTheWorkerUnchanged(t *testing.T) {
 	const message = `{"task_name":"add","args":["é\u0001",1.10]}`
 	quoted, err := json.Marshal(message)
 	if err != nil {
@@ -202,7 +202,69 @@ func TestEveryTriggersMessageReachesTheWorkerAsItWasSent(t *testing.T) {
 	}
 }
 
-func TestWhatLambdaRepeatsFailsItsInvocation(t *testing.T) {
+// TestDeadLettersAreTakenOutOfTheirEnvelopes goes through the ways in which AWS
+// hands on what a function did not do.
+func TestDeadLettersAreTakenOutOfTheirEnvelopes(t *testing.T) {
+	const message = `{"task_name":"add","args":["é",1.10],"id":"1"}`
+	text := func(v string) string {
+		b, err := json.Marshal(v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(b)
+	}
+	notification := func(message string) string {
+		return fmt.Sprintf(`{"Type":"Notification","TopicArn":%q,"Message":%s,"MessageAttributes":{"task_id":{"Type":"String","Value":"1"}}}`, topic, text(message))
+	}
+	snsEvent := func(message string) string {
+		return fmt.Sprintf(`{"Records":[{"EventSource":"aws:sns","EventVersion":"1.0","Sns":%s}]}`, notification(message))
+	}
+	record := func(payload string) string {
+		return `{"version":"1.0","requestContext":{"condition":"RetriesExhausted","approximateInvokeCount":3},"requestPayload":` + payload + `,"responseContext":{"statusCode":200}}`
+	}
+	bus := func(detail string) string {
+		return `{"version":"0","id":"e","detail-type":"Lambda Function Invocation Result - Failure","source":"lambda","resources":[],"detail":` + detail + `}`
+	}
+	fromQueue := func(body string) string {
+		return fmt.Sprintf(`{"Records":[{"messageId":"m","eventSource":"aws:sqs","eventSourceARN":%q,"body":%s,"attributes":{},"messageAttributes":{}}]}`, dlq, text(body))
+	}
+	for name, event := range map[string]string{
+		"the event of a function that SNS triggers":  fromQueue(snsEvent(message)),
+		"the event of a function that is invoked":    fromQueue(message),
+		"a failure record":                           fromQueue(record(message)),
+		"a failure record of an SNS event":           fromQueue(record(snsEvent(message))),
+		"a failure record by SNS":                    fromQueue(notification(record(message))),
+		"a failure record by SNS, of an SNS event":   fromQueue(notification(record(snsEvent(message)))),
+		"a failure record by EventBridge":            fromQueue(bus(record(message))),
+		"that, of an SNS event, by two topics":       fromQueue(notification(notification(bus(record(snsEvent(message)))))),
+		"SNS within SNS":                             fromQueue(notification(notification(message))),
+		"a failure record as the event":              record(message),
+		"a failure record of an SNS event, likewise": record(snsEvent(message)),
+		"a failure record by EventBridge, likewise":  bus(record(message)),
+		"a failure record as an SNS event":           snsEvent(record(message)),
+	} {
+		r := &recording{}
+		h := &lambdaworker.Handler{Worker: r, DeadLetterQueues: []string{dlq}}
+		if _, err := h.Invoke(t.Context(), []byte(event)); err != nil || len(r.got) != 0 || len(r.dead) != 1 {
+			t.Errorf("%s: %d run, %d reported, %v", name, len(r.got), len(r.dead), err)
+			continue
+		}
+		if d := r.dead[0]; string(d.Body) != message || strings.Contains(event, "task_id") && d.Attributes["task_id"] != "1" {
+			t.Errorf("%s: %s, %v", name, d.Body, d.Attributes)
+		}
+	}
+	for name, event := range map[string]string{
+		"a record of a success": strings.ReplaceAll(record(message), "RetriesExhausted", "Success"),
+		"an event of a bus":     bus(`{"n":1}`),
+	} {
+		r := &recording{}
+		if _, err := (&lambdaworker.Handler{Worker: r}).Invoke(t.Context(), []byte(event)); err == nil || len(r.got)+len(r.dead) != 0 {
+			t.Errorf("%s: %d run, %d reported, %v", name, len(r.got), len(r.dead), err)
+		}
+	}
+}
+
+func TestFailureOfOwnEventFailsTheInvocation(t *testing.T) {
 	for _, event := range []string{
 		`{"task_name":"fail"}`,
 		`{"Records":[{"EventSource":"aws:sns","Sns":{"Message":"fail"}}]}`,
@@ -213,7 +275,7 @@ func TestWhatLambdaRepeatsFailsItsInvocation(t *testing.T) {
 	}
 }
 
-func TestAnEventOfNoKnownTriggerIsRefusedAndToldWhatIsExpected(t *testing.T) {
+func TestUnknownEventIsRefusedWithWhatIsExpected(t *testing.T) {
 	for _, event := range []string{``, `{`, `null`, `[]`, `{}`, `{"Records":[]}`, `{"Records":[{"eventSource":"aws:s3"}]}`, `{"version":"2.0","rawPath":"/"}`} {
 		r := &recording{}
 		_, err := (&lambdaworker.Handler{Worker: r}).Invoke(t.Context(), []byte(event))
@@ -235,7 +297,7 @@ func (s *stopping) DeadLetter(ctx context.Context, d worker.Delivery) worker.Out
 	return s.Process(ctx, d)
 }
 
-func TestTheWorkerStopsInTimeToReport(t *testing.T) {
+func TestWorkerStopsInTimeToReport(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for given, want := range map[time.Duration]time.Duration{time.Minute: 54 * time.Second, 4 * time.Second: 3 * time.Second} {
 			ctx, cancel := context.WithTimeout(t.Context(), given)
