@@ -7,8 +7,8 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// authorizer is what the platform found out about the caller. A route has one
-// authorizer, so at most one of these is there.
+// authorizer is what the platform says about the caller. A route has one
+// authorizer, so at most one member is set.
 type authorizer struct {
 	// https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-jwt-authorizer.html
 	JWT *struct {
@@ -25,13 +25,13 @@ type authorizer struct {
 	Lambda map[string]jsontext.Value `json:"lambda"`
 }
 
-// caller names the authenticated caller, the same one always by the same name;
-// "" = nobody:
+// caller returns the name of the authenticated caller, which is always the same for
+// the same caller; "" = nobody:
 //   - of a JWT, issuer#subject. An issuer has no fragment (OpenID Connect
 //     Discovery 1.0, section 3), so no two pairs have one name;
-//   - of IAM, the principal's ARN, of an assumed role without the session: a
-//     session's name is whatever who assumed the role has chosen, such as the id
-//     of a container, and must neither hide tasks from the next one nor claim others;
+//   - of IAM, the principal's ARN, without the session of an assumed role. Whoever
+//     assumes the role chooses the session's name, such as the id of a container:
+//     it must neither hide tasks from the next session nor give access to others';
 //   - of a Lambda authorizer, the principalId in the context that it returns.
 func (a authorizer) caller() string {
 	switch {

@@ -2,6 +2,7 @@ package lambdahttp
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/base64"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/go-json-experiment/json"
@@ -16,9 +18,9 @@ import (
 	"github.com/taskgate/taskgate/core/httpapi"
 )
 
-// event is what is read of an event of payload format 2.0, which HTTP APIs and
-// function URLs share. What of it the client may have made up (the headers) and
-// what the platform says (the context) are apart, and stay so.
+// event is the part of an event that is read. HTTP APIs and function URLs share
+// payload format 2.0. The client may have made up the headers; the context is the
+// platform's word. The two are never mixed.
 type event struct {
 	Version  string            `json:"version"`
 	Path     string            `json:"rawPath"`
@@ -54,14 +56,29 @@ func parseEvent(payload []byte) (*event, error) {
 	return &e, nil
 }
 
-// stagePrefix is the part of the path that names the stage, "" for $default. A
-// custom domain's mapping may have left it out already.
-func (e *event) stagePrefix() string {
-	prefix := "/" + e.Context.Stage
-	if e.Context.Stage == "" || e.Context.Stage == "$default" || !hasPathPrefix(e.Path, prefix) {
-		return ""
+// apiRoots are the beginnings of all paths of the API.
+var apiRoots = [...]string{"/v1", "/healthz", "/readyz", "/openapi.json", "/ui"}
+
+// route returns the API's path within the event's, and the prefix in front of it:
+// that of a stage, that of a custom domain's mapping (basePath, "" = none), both or
+// neither. An event does not say which are in its path, and a stage or a mapping may
+// be named v1 too. So the prefix is the longest after which a path of the API
+// remains. Where none does, the answer is 404 whatever is taken off.
+func (e *event) route(basePath string) (prefix, path string) {
+	stage := "/" + e.Context.Stage
+	if stage == "/$default" || stage == "/" {
+		stage = ""
 	}
-	return prefix
+	for _, prefix := range [...]string{stage + basePath, basePath + stage, stage, basePath, ""} {
+		rest, ok := strings.CutPrefix(e.Path, prefix)
+		if ok && slices.ContainsFunc(apiRoots[:], func(root string) bool { return hasPathPrefix(rest, root) }) {
+			return prefix, rest
+		}
+	}
+	if !hasPathPrefix(e.Path, stage) {
+		return "", e.Path
+	}
+	return stage, cmp.Or(strings.TrimPrefix(e.Path, stage), "/")
 }
 
 func hasPathPrefix(path, prefix string) bool {
@@ -69,31 +86,23 @@ func hasPathPrefix(path, prefix string) bool {
 	return ok && (rest == "" || rest[0] == '/')
 }
 
-// gateway is what the platform says of the request. How a custom domain maps
-// its paths is not in an event: there, TASKGATE_PUBLIC_URL says it.
-func (e *event) gateway() httpapi.Gateway {
+// gateway returns what the platform says about a request to a path behind prefix.
+func (e *event) gateway(prefix string) httpapi.Gateway {
 	return httpapi.Gateway{
-		BaseURL:   "https://" + e.Context.DomainName + e.stagePrefix(),
+		BaseURL:   "https://" + e.Context.DomainName + prefix,
 		Caller:    e.Context.Authorizer.caller(),
 		RequestID: e.Context.RequestID,
 	}
 }
 
-// request returns the event as a request. Its error is for the client.
-func (e *event) request(ctx context.Context, basePath string) (*http.Request, error) {
+// request returns the event as a request for path. Its error is for the client.
+func (e *event) request(ctx context.Context, path string) (*http.Request, error) {
 	body := []byte(e.Body)
 	if e.IsBase64 {
 		var err error
 		if body, err = base64.StdEncoding.DecodeString(e.Body); err != nil {
 			return nil, errors.New("the body is not base64, as the event says")
 		}
-	}
-	path := strings.TrimPrefix(e.Path, e.stagePrefix())
-	if basePath != "" && hasPathPrefix(path, basePath) {
-		path = strings.TrimPrefix(path, basePath)
-	}
-	if path == "" {
-		path = "/"
 	}
 	target := requestURL(path, e.Query)
 	target.Scheme, target.Host = "https", e.Context.DomainName
@@ -109,8 +118,8 @@ func (e *event) request(ctx context.Context, basePath string) (*http.Request, er
 	return r.WithContext(ctx), nil
 }
 
-// requestURL keeps the path as it was escaped. A path that is not escaped (HTTP
-// APIs have been seen to decode it) stands for itself.
+// requestURL keeps the escapes of the path. A path without valid escapes is taken
+// literally, because HTTP APIs have been seen to decode paths.
 func requestURL(raw, query string) *url.URL {
 	u := &url.URL{Path: raw, RawQuery: query}
 	if path, err := url.PathUnescape(raw); err == nil {
@@ -119,9 +128,9 @@ func requestURL(raw, query string) *url.URL {
 	return u
 }
 
-// header returns the headers. The platform has joined those that were repeated
-// by commas; values that have commas of their own look the same, so nothing is
-// split. Cookies come apart from the headers.
+// header returns the headers. The platform joins repeated headers with commas;
+// values may have commas of their own, so nothing is split. Cookies come
+// separately.
 func (e *event) header() http.Header {
 	h := make(http.Header, len(e.Headers)+1)
 	for name, value := range e.Headers {

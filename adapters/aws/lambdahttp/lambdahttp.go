@@ -22,17 +22,16 @@ import (
 type Handler struct {
 	HTTP http.Handler
 
-	// BasePath is what clients have in front of the handler's own paths: the
-	// path of a custom domain's API mapping, "/tasks". It is taken off where it
-	// is there; "" = none.
+	// BasePath is what clients put in front of the API's paths, "/tasks": the key
+	// of a custom domain's API mapping. An event's path may have it; "" = none.
 	BasePath string
 
-	Log *slog.Logger // of what HTTP cannot log itself: malformed events, panics, answers that are too large
+	Log *slog.Logger // for what HTTP does not log: malformed events, panics, answers that are too large
 }
 
-// The time that is kept back from a function's deadline: what core/task needs
-// to clean up after a request whose time was up (2 s), and to answer; but of a
-// short time-out a quarter.
+// The handler's context ends this long before the function's deadline, so that
+// core/task can clean up after a request whose time is up (2 s), and answer. Of a
+// short time-out it is a quarter.
 const (
 	margin      = 2500 * time.Millisecond
 	marginShare = 4
@@ -49,8 +48,9 @@ func (h *Handler) Invoke(ctx context.Context, payload []byte) ([]byte, error) {
 		return problem(http.StatusBadRequest, codeMalformed, "The event is malformed",
 			"this is not a request from an HTTP API (payload format 2.0) or a function URL").encode(), nil
 	}
-	ctx = httpapi.WithGateway(ctx, e.gateway())
-	r, err := e.request(ctx, h.BasePath)
+	prefix, path := e.route(h.BasePath)
+	ctx = httpapi.WithGateway(ctx, e.gateway(prefix))
+	r, err := e.request(ctx, path)
 	if err != nil {
 		h.Log.ErrorContext(ctx, "malformed event", "error", err, "request_id", e.Context.RequestID)
 		return problem(http.StatusBadRequest, codeMalformed, "The event is malformed", err.Error()).encode(), nil
@@ -71,8 +71,8 @@ func withMargin(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithDeadline(ctx, deadline.Add(-min(margin, time.Until(deadline)/marginShare)))
 }
 
-// serve runs the handler. What a panic leaves half written is dropped: nobody
-// can know what it was going to be.
+// serve runs the handler. After a panic, what was written is dropped, because it
+// is incomplete.
 func (h *Handler) serve(r *http.Request) (w *responseWriter) {
 	w = &responseWriter{header: http.Header{}}
 	defer func() {

@@ -56,11 +56,11 @@ func door(g *eventsource.Gateway, h http.Handler) doortest.Door {
 	}
 }
 
-func TestTheDoorKeepsTheContract(t *testing.T) {
+func TestDoorKeepsTheContract(t *testing.T) {
 	for name, gateway := range map[string]eventsource.Gateway{
-		"HTTP API":           {},
-		"HTTP API, stage v1": {Stage: "v1"},
-		"function URL":       {FunctionURL: true, DomainName: "abc.lambda-url.us-east-1.on.aws"},
+		"HTTP API":        {},
+		"HTTP API, stage": {Stage: "prod"},
+		"function URL":    {FunctionURL: true, DomainName: "abc.lambda-url.us-east-1.on.aws"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			doortest.Run(t, func(_ *testing.T, h http.Handler) doortest.Door { return door(&gateway, h) })
@@ -83,30 +83,66 @@ func saw(t *testing.T, h *lambdahttp.Handler, g eventsource.Gateway, target stri
 	return gateway, url
 }
 
-func TestTheGatewaysOwnNameAndStageAreTheBaseOfURLs(t *testing.T) {
+// TestPrefixIsTakenOffWhereAnAPIPathRemains: stages and mappings may have any name,
+// also v1, and an event does not say which of them are in its path.
+func TestPrefixIsTakenOffWhereAnAPIPathRemains(t *testing.T) {
+	const domain = "https://" + eventsource.DefaultDomain
 	for _, c := range []struct {
-		gateway             eventsource.Gateway
-		base, target        string
+		stage, base, path   string // the path as the event has it
 		wantBase, wantInner string
 	}{
-		{eventsource.Gateway{}, "", "/v1/tasks?a=1", "https://" + eventsource.DefaultDomain, "/v1/tasks?a=1"},
-		{eventsource.Gateway{Stage: "prod"}, "", "/v1/tasks", "https://" + eventsource.DefaultDomain + "/prod", "/v1/tasks"},
-		{eventsource.Gateway{Stage: "prod"}, "", "/prod/x", "https://" + eventsource.DefaultDomain + "/prod", "/prod/x"},
-		{eventsource.Gateway{DomainName: "tasks.example"}, "/jobs", "/jobs/v1/tasks", "https://tasks.example", "/v1/tasks"},
-		{eventsource.Gateway{DomainName: "tasks.example"}, "/jobs", "/jobsmore", "https://tasks.example", "/jobsmore"},
-		{eventsource.Gateway{DomainName: "tasks.example"}, "/jobs", "/jobs", "https://tasks.example", "/"},
+		{"$default", "", "/v1/tasks", domain, "/v1/tasks"},
+		{"prod", "", "/prod/v1/tasks", domain + "/prod", "/v1/tasks"},
+		{"prod", "", "/v1/tasks", domain, "/v1/tasks"}, // a custom domain
+		{"prod", "", "/prod/x", domain + "/prod", "/x"},
+		{"v1", "", "/v1/v1/tasks", domain + "/v1", "/v1/tasks"},
+		{"v1", "", "/v1/tasks", domain, "/v1/tasks"},
+		{"v1", "", "/v1/healthz", domain + "/v1", "/healthz"},
+		{"v1", "", "/v1/v1", domain + "/v1", "/v1"},
+		{"$default", "/jobs", "/jobs/v1/tasks", domain + "/jobs", "/v1/tasks"},
+		{"$default", "/jobs", "/v1/tasks", domain, "/v1/tasks"},
+		{"$default", "/jobs", "/jobsmore", domain, "/jobsmore"},
+		{"$default", "/jobs", "/jobs", domain, "/jobs"},
+		{"$default", "/v1", "/v1/v1/tasks", domain + "/v1", "/v1/tasks"},
+		{"$default", "/v1", "/v1/tasks/1/events", domain, "/v1/tasks/1/events"},
+		{"$default", "/v1", "/v1/openapi.json", domain + "/v1", "/openapi.json"},
+		{"$default", "/v1", "/v1/ui/app.js", domain + "/v1", "/ui/app.js"},
+		{"v1", "/v1", "/v1/v1/v1/tasks", domain + "/v1/v1", "/v1/tasks"},
+		{"prod", "/jobs", "/prod/jobs/readyz", domain + "/prod/jobs", "/readyz"},
+		{"prod", "/jobs", "/jobs/prod/v1/tasks", domain + "/jobs/prod", "/v1/tasks"},
+		{"prod", "/jobs", "/jobs/v1/tasks", domain + "/jobs", "/v1/tasks"},
 	} {
-		gateway, inner := saw(t, &lambdahttp.Handler{BasePath: c.base}, c.gateway, "https://evil.example"+c.target)
-		_, path, _ := strings.Cut(strings.TrimPrefix(inner, "https://"), "/")
-		if gateway.BaseURL != c.wantBase || "/"+path != c.wantInner || gateway.RequestID == "" {
-			t.Errorf("%s below %q at stage %q: %+v, %s", c.target, c.base, c.gateway.Stage, gateway, inner)
+		event := fmt.Sprintf(`{"version":"2.0","rawPath":%q,"requestContext":{"domainName":%q,"stage":%q,"requestId":"r","http":{"method":"GET"}}}`, c.path, eventsource.DefaultDomain, c.stage)
+		var gateway httpapi.Gateway
+		var inner string
+		h := &lambdahttp.Handler{BasePath: c.base, Log: discard, HTTP: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			gateway, inner = httpapi.GatewayOf(r.Context()), r.URL.Path
+		})}
+		if _, err := h.Invoke(t.Context(), []byte(event)); err != nil || gateway.BaseURL != c.wantBase || inner != c.wantInner || gateway.RequestID != "r" {
+			t.Errorf("%s at stage %q, mapped below %q: %s of %s, want %s of %s (%v)", c.path, c.stage, c.base, inner, gateway.BaseURL, c.wantInner, c.wantBase, err)
 		}
 	}
 }
 
-// TestAPathIsReadEscapedOrNot: the documentation does not say which of the two
+// TestEveryPathOfTheContractIsKnown: a path that is not known keeps its prefix.
+func TestEveryPathOfTheContractIsKnown(t *testing.T) {
+	var contract struct{ Paths map[string]any }
+	if err := json.Unmarshal(httpapi.OpenAPI(), &contract); err != nil || len(contract.Paths) < 5 {
+		t.Fatalf("%d paths, %v", len(contract.Paths), err)
+	}
+	for path := range contract.Paths {
+		event := fmt.Sprintf(`{"version":"2.0","rawPath":%q,"requestContext":{"domainName":"d","stage":"prod","http":{"method":"GET"}}}`, "/prod"+path)
+		var inner string
+		h := &lambdahttp.Handler{Log: discard, HTTP: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { inner = r.URL.Path })}
+		if _, err := h.Invoke(t.Context(), []byte(event)); err != nil || inner != path {
+			t.Errorf("%s is read as %s, %v", path, inner, err)
+		}
+	}
+}
+
+// TestPathIsReadEscapedOrNot: the documentation does not say which of the two
 // an HTTP API gives.
-func TestAPathIsReadEscapedOrNot(t *testing.T) {
+func TestPathIsReadEscapedOrNot(t *testing.T) {
 	for raw, want := range map[string]string{"/a%20b": "/a b", "/a b": "/a b", "/100%": "/100%", "/é": "/é", "/%C3%A9": "/é"} {
 		event := fmt.Sprintf(`{"version":"2.0","rawPath":%q,"requestContext":{"domainName":"d","http":{"method":"GET"}}}`, raw)
 		var got string
@@ -117,7 +153,7 @@ func TestAPathIsReadEscapedOrNot(t *testing.T) {
 	}
 }
 
-func TestTheCallerIsWhomThePlatformAuthenticated(t *testing.T) {
+func TestCallerIsWhomThePlatformAuthenticated(t *testing.T) {
 	type m = map[string]any
 	for _, c := range []struct {
 		authorizer m
@@ -144,7 +180,7 @@ func TestTheCallerIsWhomThePlatformAuthenticated(t *testing.T) {
 	}
 }
 
-func TestAMalformedEventIsA400AndNoFunctionError(t *testing.T) {
+func TestMalformedEventIsA400AndNoFunctionError(t *testing.T) {
 	h := &lambdahttp.Handler{Log: discard, HTTP: http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("served") })}
 	for _, event := range []string{
 		"", "{", "null", "[]", "7", `"text"`, "{}",
@@ -168,7 +204,7 @@ func TestAMalformedEventIsA400AndNoFunctionError(t *testing.T) {
 	}
 }
 
-func TestTheDeadlineLeavesTimeToAnswer(t *testing.T) {
+func TestDeadlineLeavesTimeToAnswer(t *testing.T) {
 	for given, want := range map[time.Duration][2]time.Duration{
 		30 * time.Second: {27 * time.Second, 27500 * time.Millisecond},
 		4 * time.Second:  {2500 * time.Millisecond, 3 * time.Second},
@@ -187,7 +223,7 @@ func TestTheDeadlineLeavesTimeToAnswer(t *testing.T) {
 	}
 }
 
-func TestTextThatEscapesWouldMakeTooLargeGoesAsBase64AndWhatIsTooLargeIsAProblem(t *testing.T) {
+func TestResponseUsesBase64WhenEscapingWouldExceedTheLimit(t *testing.T) {
 	send := func(body string) *http.Response {
 		g := &eventsource.Gateway{Invoke: invoke(&lambdahttp.Handler{Log: discard, HTTP: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", "application/json")

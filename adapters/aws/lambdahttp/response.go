@@ -19,15 +19,15 @@ import (
 // https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
 const maxResponse = 6 << 20
 
-// The problems that this package answers itself: the request could not be read,
-// so nothing was done; or it was served, and what came of it is not known.
+// The codes of this package's own problems: the request could not be read, so
+// nothing was done; or it was served, and the outcome is unknown.
 const (
 	codeMalformed = httpapi.InvalidJSON
 	codeInternal  = task.Internal
 )
 
-// response is a response of payload format 2.0. It has no headers of several
-// values but cookies; others are joined.
+// response is a response of payload format 2.0. Only cookies may have several
+// values; those of other headers are joined.
 type response struct {
 	Status   int               `json:"statusCode"`
 	Headers  map[string]string `json:"headers,omitempty"`
@@ -36,7 +36,7 @@ type response struct {
 	IsBase64 bool              `json:"isBase64Encoded"`
 }
 
-// responseWriter collects what a handler answers, as net/http would send it.
+// responseWriter collects a handler's answer as net/http would send it.
 type responseWriter struct {
 	header http.Header
 	sent   http.Header // as it was when the status was written
@@ -46,7 +46,7 @@ type responseWriter struct {
 
 func (w *responseWriter) Header() http.Header { return w.header }
 
-// WriteHeader counts once. Informational statuses cannot be sent.
+// WriteHeader takes effect once. Informational statuses cannot be sent.
 func (w *responseWriter) WriteHeader(status int) {
 	if w.status == 0 && status >= http.StatusOK {
 		w.status, w.sent = status, w.header.Clone()
@@ -66,8 +66,8 @@ func bodyless(status int) bool {
 	return status == http.StatusNoContent || status == http.StatusNotModified
 }
 
-// render returns the response to a request of the method. One that is larger
-// than Lambda takes becomes a problem that says so, and an error for the log.
+// render returns the response to a request with that method. If Lambda cannot carry
+// it, it returns a problem that says so, and an error for the log.
 func (w *responseWriter) render(method string) ([]byte, error) {
 	w.WriteHeader(http.StatusOK)
 	body := w.body.Bytes()
@@ -81,15 +81,15 @@ func (w *responseWriter) render(method string) ([]byte, error) {
 	if len(answer) <= maxResponse {
 		return answer, nil
 	}
-	// 503 and not 500, since the handler may have done something. Repeating the
-	// same will not help, so there is no Retry-After.
+	// 503 and not 500, because the handler may have done something. Repeating the
+	// request does not help, so there is no Retry-After.
 	detail := fmt.Sprintf("the answer to this request has %d bytes, and Lambda carries %d: ask for less, such as a listing with a smaller limit",
 		len(answer), maxResponse)
 	return problem(http.StatusServiceUnavailable, codeInternal, "The answer is too large", detail).encode(), fmt.Errorf("%s", detail)
 }
 
-// encode writes the response. A body that is text goes as text, unless the
-// escapes that this takes make it larger than base64 is and too large for Lambda.
+// encode writes the response. A body that is text goes as text, or as base64 if its
+// escapes would make the response too large for Lambda.
 func (w *responseWriter) encode() []byte {
 	body := w.body.Bytes()
 	r := response{Status: w.status, Headers: map[string]string{}}
@@ -113,8 +113,8 @@ func (w *responseWriter) encode() []byte {
 	return r.json()
 }
 
-// json never fails: strings always encode, once invalid UTF-8 may be replaced.
-// That is only ever a header's, for the body is base64 then.
+// json cannot fail: strings always encode, where invalid UTF-8 may be replaced. Only
+// a header can have that; such a body is base64.
 func (r response) json() []byte {
 	b, err := json.Marshal(r, jsontext.AllowInvalidUTF8(true), json.Deterministic(true))
 	if err != nil {
