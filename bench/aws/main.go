@@ -1,8 +1,7 @@
-// Command aws measures how long the functions take from exec to their first
-// poll, beside an empty aws-lambda-go one: the part of a cold start on Lambda
-// that is taskgate's. All are built as they are deployed, for this machine, and
-// started in turns. It also shows the size of each as it is uploaded (a zip for
-// arm64), and the memory of one that waits.
+// Command aws measures how long the functions take from exec to their first poll,
+// beside an empty aws-lambda-go function: this is taskgate's part of a cold start on
+// Lambda. All are built as they are deployed, for this machine, and started in turns.
+// It also shows the size of each upload (a zip for arm64) and the memory of an idle one.
 //
 //	bench/aws/run [-n 200]
 package main
@@ -50,7 +49,7 @@ func run(n int) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	services := httptest.NewServer(http.NotFoundHandler()) // as far away as the service is: not at all
+	services := httptest.NewServer(http.NotFoundHandler()) // without latency, as the runtime API has none
 	defer services.Close()
 	all := []*contender{
 		{name: "aws-lambda-go alone", source: "./bench/aws/bare"},
@@ -121,7 +120,7 @@ func (c *contender) quantile(q float64) time.Duration {
 	return sorted[int(q*float64(len(sorted)-1))].Round(10 * time.Microsecond)
 }
 
-// start runs the function until it asks for its first event.
+// start runs the function until it polls for its first event.
 func (c *contender) start(warming bool) error {
 	polled, ended := make(chan time.Time, 1), make(chan struct{})
 	runtime := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {

@@ -7,10 +7,10 @@ import (
 	"github.com/taskgate/taskgate/functions/settings"
 )
 
-// config is what the worker is told by its environment.
+// config is what the worker reads from its environment.
 type config struct {
 	eventsBase       string   // the only origin that reports are sent to
-	deadLetterQueues []string // ARNs of triggers whose messages are dead letters
+	deadLetterQueues []string // ARNs of the triggers whose messages are dead letters
 }
 
 var queueARN = regexp.MustCompile(`^arn:aws[a-z-]*:sqs:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_-]+(\.fifo)?$`)

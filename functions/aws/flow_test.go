@@ -222,7 +222,7 @@ func TestAKilledServiceGoesOn(t *testing.T) {
 	}
 }
 
-func TestEveryMistakeInTheSettingsIsReportedAtOnce(t *testing.T) {
+func TestAllMistakesInTheSettingsAreReportedTogether(t *testing.T) {
 	for _, c := range []struct{ environ, want []string }{
 		{nil, []string{"TASKGATE_TASKS", "TASKGATE_TABLE is required", "TASKGATE_API_KEYS is required", "TASKGATE_TOKEN_SECRETS is required"}},
 		{
@@ -235,6 +235,13 @@ func TestEveryMistakeInTheSettingsIsReportedAtOnce(t *testing.T) {
 		{
 			[]string{"TASKGATE_TABLE=t", `TASKGATE_TASKS={"default":{"BACKEND":"SQSBackend"}}`, "TASKGATE_API_KEYS=" + apiKey("a"), "TASKGATE_TOKEN_SECRETS=" + strings.Repeat("s", 32)},
 			[]string{"AWS_REGION"},
+		},
+		{
+			[]string{`TASKGATE_TASKS={
+				"default":{"BACKEND":"SQSBackend","QUEUES":["fine.fifo","a/b"],"OPTIONS":{"AWS_DEFAULT_QUEUE_NAME":"c.d"}},
+				"topic":{"BACKEND":"SNSTopicBackend","QUEUES":["e f"],"OPTIONS":{"AWS_SNS_ARN_PREFIX":"arn:aws:sns:eu-west-1:123456789012:"}},
+				"function":{"BACKEND":"AWSLambdaBackend","QUEUES":["arn:aws:sqs:eu-west-1:123456789012:g"]}}`},
+			[]string{`"a/b"`, `"c.d"`, "SQS queue", `"e f"`, "SNS topic", `123456789012:g"`, "Lambda function"},
 		},
 	} {
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
@@ -257,9 +264,9 @@ func TestEveryMistakeInTheSettingsIsReportedAtOnce(t *testing.T) {
 	}
 }
 
-// TestItStartsWithoutItsServices: they may be away for a while, and an init that
-// fails is repeated for money.
-func TestItStartsWithoutItsServices(t *testing.T) {
+// TestStartsWithoutItsServices: they may be unreachable for a while, and Lambda bills
+// each init that fails.
+func TestStartsWithoutItsServices(t *testing.T) {
 	host := lambdahost.Start(t, frontBinary, lambdahost.Options{Env: []string{
 		"AWS_ENDPOINT_URL=http://127.0.0.1:1", "AWS_ACCESS_KEY_ID=a", "AWS_SECRET_ACCESS_KEY=s", "TASKGATE_TASKS=" + tasks, "TASKGATE_TABLE=" + table,
 		"TASKGATE_TOKEN_SECRETS=" + strings.Repeat("s", 32), "TASKGATE_API_KEYS=" + apiKey("alice"),

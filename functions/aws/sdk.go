@@ -9,13 +9,14 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/credentials/endpointcreds"
+
+	"github.com/taskgate/taskgate/adapters/aws/awssdk"
 )
 
-// loadSDK returns the configuration that all clients come of, from what Lambda
-// puts into a function's environment: its region, and the credentials of its
-// role. The SDK's own loader looks into profiles, SSO and instances besides,
-// which a function has not; linking all that made the start a fifth longer
-// (bench/aws).
+// loadSDK returns the configuration of all clients. It reads what Lambda puts into a
+// function's environment: the region and the credentials of the role. The SDK's own
+// loader also looks for profiles, SSO and instances, which a function does not have;
+// linking all that made the start a fifth longer (bench/aws).
 // https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html#configuration-envvars-runtime
 func loadSDK(environ []string) (aws.Config, error) {
 	env := environment{}
@@ -33,9 +34,10 @@ func loadSDK(environ []string) (aws.Config, error) {
 		return sdk, errors.New("AWS_REGION is required; Lambda sets it")
 	case key != "":
 		sdk.Credentials = credentials.NewStaticCredentialsProvider(key, env["AWS_SECRET_ACCESS_KEY"], env["AWS_SESSION_TOKEN"])
-	case from != "": // where an environment outlives its first credentials
+	case from != "": // where an execution environment outlives its first credentials
 		// https://docs.aws.amazon.com/sdkref/latest/guide/feature-container-credentials.html
 		sdk.Credentials = aws.NewCredentialsCache(endpointcreds.New(from, func(o *endpointcreds.Options) {
+			o.HTTPClient = awssdk.NewClient()
 			o.AuthorizationToken = env["AWS_CONTAINER_AUTHORIZATION_TOKEN"]
 			if file := env["AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"]; file != "" {
 				o.AuthorizationTokenProvider = endpointcreds.TokenProviderFunc(func() (string, error) {
@@ -50,7 +52,7 @@ func loadSDK(environ []string) (aws.Config, error) {
 	return sdk, nil
 }
 
-// environment is what the SDK's clients themselves ask for, by these methods.
+// environment answers what the SDK's clients ask for, by these methods.
 // https://docs.aws.amazon.com/sdkref/latest/guide/settings-reference.html
 type environment map[string]string
 

@@ -12,15 +12,14 @@ import (
 	"github.com/taskgate/taskgate/core/task"
 )
 
-// warmTime bounds how long the start waits for what it warms up.
+// warmTime bounds how long the start waits for the warm-up.
 const warmTime = 500 * time.Millisecond
 
-// warmUp is what every enqueue needs and what takes round trips to have: the
-// connections to the store and to the default queues, and what is looked up of
-// those queues once. It is had at once and side by side, during a function's
-// init, where the handshakes have a whole processor; the first request, that the
-// function was started for, would wait for one after the other. What goes wrong
-// here is met again, and reported, by the first real request.
+// warmUp opens the connections to the store and to the default queues, and looks
+// those queues up. Every enqueue needs these, and each takes round trips. They are
+// fetched concurrently during a function's init, where the handshakes have a whole
+// processor: the first request would wait for one after the other. Errors are
+// ignored, because the first request will meet and report them.
 type warmUp struct {
 	store    *dynamodb.Client
 	backends map[string]task.Backend
@@ -39,8 +38,8 @@ func (w warmUp) do(ctx context.Context) {
 	running.Wait()
 }
 
-// connect opens a connection to the store, by an unsigned request that it
-// refuses: the shortest that it answers.
+// connect opens a connection to the store with the shortest request that it answers:
+// an unsigned one, which it refuses.
 func (w warmUp) connect(ctx context.Context) {
 	o := w.store.Options()
 	endpoint, err := o.EndpointResolverV2.ResolveEndpoint(ctx, dynamodb.EndpointParameters{Region: &o.Region, Endpoint: o.BaseEndpoint})

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"log/slog"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/arn"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
 	"github.com/aws/aws-sdk-go-v2/service/scheduler"
@@ -47,7 +49,8 @@ func backend(sdk aws.Config, b settings.Backend) task.Backend {
 		options := sqsdispatch.Options{Scheduler: schedules(sdk, o.Scheduler), ScheduleAlways: true}
 		return wiring.Backend(b, "scheduler", sqsdispatch.New(sqs.NewFromConfig(sdk), options))
 	case *settings.SNSOptions:
-		sdk := in(sdk, o.Region)
+		topics, _ := arn.Parse(o.ARNPrefix) // checked by settings; SNS takes a topic of its own region only
+		sdk := in(sdk, cmp.Or(o.Region, topics.Region))
 		options := snsdispatch.Options{ARNPrefix: o.ARNPrefix, Scheduler: schedules(sdk, o.Scheduler)}
 		return wiring.Backend(b, "sns", snsdispatch.New(sns.NewFromConfig(sdk), options))
 	case *settings.LambdaOptions:

@@ -1,5 +1,4 @@
-// Package lambdalog makes the lines of a function's log say which invocation they
-// are of.
+// Package lambdalog adds the invocation to the lines of a function's log.
 package lambdalog
 
 import (
@@ -14,9 +13,9 @@ import (
 // https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html#runtimes-api-next
 const traceKey = "x-amzn-trace-id"
 
-// New returns a handler that adds to every line of an invocation what finds it
-// again in CloudWatch and X-Ray: lambda_request_id and xray_trace_id. They are
-// for the log alone: tasks carry the W3C trace context of their own request.
+// New returns a handler that adds the ids to every line of an invocation by which it
+// is found in CloudWatch and X-Ray: lambda_request_id and xray_trace_id. They are for
+// the log only: tasks carry the W3C trace context of their own request.
 func New(to slog.Handler) slog.Handler { return handler{to} }
 
 type handler struct{ slog.Handler }

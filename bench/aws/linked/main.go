@@ -1,5 +1,5 @@
-// Command linked is the floor of bench/aws with the SDK's clients linked, and
-// not used: what their packages' own initialisation costs.
+// Command linked is the empty function of bench/aws with the SDK's clients linked but
+// not used: it shows what the initialisation of their packages costs.
 package main
 
 import (
