@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"math"
@@ -9,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/taskgate/taskgate/core/strictjson"
 	"github.com/taskgate/taskgate/core/task"
 )
 
@@ -23,6 +25,12 @@ func (h *Handler) openAPI(w http.ResponseWriter, r *request) error {
 	return nil
 }
 
+// callerDocument tells the caller who it is here, and what it may do.
+type callerDocument struct {
+	Name   string   `json:"name"`
+	Scopes []string `json:"scopes"`
+}
+
 func (h *Handler) capabilities(w http.ResponseWriter, r *request) error {
 	if _, err := query(r.Request); err != nil {
 		return err
@@ -31,35 +39,8 @@ func (h *Handler) capabilities(w http.ResponseWriter, r *request) error {
 	defer cancel()
 	return writeJSON(w, r, http.StatusOK, jsonMedia, struct {
 		Backends map[string]task.Capabilities `json:"backends"`
-	}{h.config.Service.Capabilities(ctx)})
-}
-
-func (h *Handler) enqueue(w http.ResponseWriter, r *request) error {
-	key, err := idempotencyKey(r.Header)
-	if err != nil {
-		return err
-	}
-	body, err := readJSON(r.Request, maxBody)
-	if err != nil {
-		return err
-	}
-	req, err := task.ParseRequest(body, false)
-	if err != nil {
-		return err
-	}
-	req.Key = key
-	ctx, cancel := r.work(0)
-	defer cancel()
-	accepted, err := h.config.Service.Enqueue(ctx, r.call, req)
-	if err != nil {
-		return err
-	}
-	r.taskID = accepted.Task.ID
-	w.Header().Set("Location", r.call.BaseURL+"/v1/tasks/"+accepted.Task.ID)
-	if accepted.Replayed {
-		w.Header().Set("Idempotent-Replayed", "true")
-	}
-	return writeJSON(w, r, http.StatusAccepted, jsonMedia, accepted.Task)
+		Caller   callerDocument               `json:"caller"`
+	}{h.config.Service.Capabilities(ctx), callerDocument{r.caller.Name, r.caller.scopes()}})
 }
 
 func (h *Handler) get(w http.ResponseWriter, r *request) error {
@@ -101,7 +82,7 @@ func etagOf(body []byte) string {
 	return `"` + hex.EncodeToString(sum[:16]) + `"`
 }
 
-// matches applies If-None-Match: RFC 9110, section 13.1.2, the weak comparison.
+// matches applies If-None-Match with the weak comparison (RFC 9110, section 13.1.2).
 func matches(headers []string, etag string) bool {
 	for tag := range strings.SplitSeq(strings.Join(headers, ","), ",") {
 		if tag = strings.TrimSpace(tag); tag == "*" || strings.TrimPrefix(tag, "W/") == etag {
@@ -111,8 +92,8 @@ func matches(headers []string, etag string) bool {
 	return false
 }
 
-// pollAfter says in seconds when to look again: for a task that is not due yet,
-// when it is, within a minute.
+// pollAfter returns in how many seconds the client should read the task again:
+// when it becomes due, or in a minute if that is later.
 func pollAfter(doc task.Document) string {
 	if doc.State != task.StateScheduled {
 		return "1"
@@ -122,13 +103,12 @@ func pollAfter(doc task.Document) string {
 
 func (h *Handler) list(w http.ResponseWriter, r *request) error {
 	given, err := query(r.Request, "status", "state", "queue_name", "backend", "task_name", "limit", "cursor")
+	if err == nil {
+		err = cmp.Or(
+			oneOf(given, "status", task.Statuses()...), oneOf(given, "state", task.States()...),
+			names(given, "queue_name", "backend", "task_name"))
+	}
 	if err != nil {
-		return err
-	}
-	if err := oneOf(given, "status", task.Statuses()...); err != nil {
-		return err
-	}
-	if err := oneOf(given, "state", task.States()...); err != nil {
 		return err
 	}
 	limit, err := number(given, "limit", 1, task.MaxListLimit, task.DefaultListLimit)
@@ -177,13 +157,17 @@ func (h *Handler) cancel(w http.ResponseWriter, r *request) error {
 	}{outcome, doc})
 }
 
-// events checks the token before anything else: nobody else is told anything.
+// events checks the token before anything else, so that only the task's worker
+// learns anything about the task.
 func (h *Handler) events(w http.ResponseWriter, r *request) error {
 	reporter, err := h.config.Service.Reporter(r.id, r.Header.Get("Taskgate-Token"))
 	if err != nil {
 		return err
 	}
-	body, err := readJSON(r.Request, maxBody)
+	body, err := readBody(r.Request, maxBody)
+	if err == nil {
+		body, err = parse(strictjson.Mend(body, "error"))
+	}
 	if err != nil {
 		return err
 	}
@@ -191,8 +175,8 @@ func (h *Handler) events(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	// A worker that dies after its report has reported: a success that were
-	// forgotten with it would be worked for again.
+	// A worker that hangs up after its report has reported. Without its success
+	// the task would run again.
 	ctx, cancel := r.finish()
 	defer cancel()
 	answer, err := reporter.Report(ctx, event)

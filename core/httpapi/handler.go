@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"runtime"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -16,16 +17,16 @@ import (
 	"github.com/taskgate/taskgate/core/task"
 )
 
-// Config is what a main knows.
+// Config is what a main passes in.
 type Config struct {
 	Service   *task.Service
 	Auth      Auth
-	PublicURL string // as clients and workers reach the service, no trailing slash; "" = the gateway's word
+	PublicURL string // as clients and workers reach the service, no trailing slash; "" = the gateway's BaseURL
 	Log       *slog.Logger
 }
 
-// workTime bounds the work on one request, beside the time that a client asks
-// to wait. A front door's own deadline may be sooner.
+// workTime bounds the work on one request; the time that a client asks to wait
+// comes on top. The platform's own deadline may be earlier.
 const workTime = 10 * time.Second
 
 // Handler serves the API.
@@ -37,24 +38,25 @@ func New(c Config) *Handler { return &Handler{c} }
 // An endpoint is one method of one path.
 type endpoint struct {
 	name   string // for the log
-	scope  string // "" = none is needed
+	scope  string // the scope that the caller needs; "" = none
 	handle func(*Handler, http.ResponseWriter, *request) error
-	worker bool // answers a worker: problems carry acknowledge
+	worker bool // a worker calls it: problems carry acknowledge
 }
 
 // request is one request on its way through the handler.
 type request struct {
 	*http.Request
-	call task.Call
-	id   string // the task's, from the path
+	caller Caller
+	call   task.Call
+	id     string // the task's, from the path
 
 	// for the log
 	traceID, taskID string
-	itemErr         error // the first of a batch's that is not the client's
+	itemErr         error // the first error of a batch's item that is the service's fault
 }
 
-// find returns what is at a path, by method, and the task's id in it. There are
-// no patterns to match and so no redirects to other spellings of a path.
+// find returns the endpoints of a path, by method, and the task's id in the path.
+// It compares whole paths, so there are no redirects from other spellings.
 func find(path string) (methods map[string]endpoint, id string) {
 	switch path {
 	case "/healthz":
@@ -104,19 +106,59 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	req.call.Traceparent, req.call.Tracestate, req.traceID = trace(r.Header)
 	methods, id := find(r.URL.Path)
 	req.id, req.taskID = id, id
-	e, err := route(seen, methods, r.Method)
-	if err == nil {
-		err = h.serve(seen, req, e)
-	}
+	e, err := h.serve(seen, req, methods)
 	if err != nil {
 		h.problem(seen, req, e, err)
 	}
 	h.log(req, e, seen.status, time.Since(start), err)
 }
 
+// serve checks who sent the request and calls the endpoint. A panic is a defect
+// of the service: by then something may have been sent, so the answer says that
+// the outcome is unknown.
+func (h *Handler) serve(w http.ResponseWriter, r *request, methods map[string]endpoint) (e endpoint, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = &task.Error{Kind: task.Internal, Err: fmt.Errorf("panic: %s\n%s", panicText(p), debug.Stack())}
+		}
+	}()
+	r.call.BaseURL = h.config.PublicURL
+	if r.call.BaseURL == "" {
+		r.call.BaseURL = GatewayOf(r.Context()).BaseURL
+	}
+	caller, unauthenticated := h.config.Auth(r.Request)
+	if err := checkOrigin(r.Request, caller.Proof, r.call.BaseURL); err != nil {
+		return e, err
+	}
+	if e, err = route(w, methods, r.Method); err != nil {
+		return e, err
+	}
+	if e.scope != "" {
+		if unauthenticated != nil {
+			w.Header().Set("WWW-Authenticate", "Bearer")
+			return e, unauthenticated
+		}
+		r.caller = caller
+		r.call.Owner, r.call.Admin = caller.Name, caller.may(ScopeAdmin)
+		if !caller.may(e.scope) {
+			return e, task.Errorf(Forbidden, "the credential lacks the scope %s", e.scope)
+		}
+	}
+	return e, e.handle(h, w, r)
+}
+
+// panicText says what a panic was about. Its value may hold a payload, unless
+// it is the runtime's own.
+func panicText(p any) string {
+	if err, ok := p.(runtime.Error); ok {
+		return err.Error()
+	}
+	return fmt.Sprintf("a value of type %T", p)
+}
+
 func route(w http.ResponseWriter, methods map[string]endpoint, method string) (endpoint, error) {
 	if methods == nil {
-		return endpoint{}, task.Errorf(UnknownRoute, "there is nothing at this path")
+		return endpoint{}, task.Errorf(UnknownRoute, "the service has nothing at this path")
 	}
 	if method == http.MethodHead {
 		method = http.MethodGet
@@ -135,39 +177,13 @@ func route(w http.ResponseWriter, methods map[string]endpoint, method string) (e
 	return endpoint{}, task.Errorf(MethodNotAllowed, "the path takes %s", strings.Join(allow, ", "))
 }
 
-// serve authenticates and calls the endpoint. A panic is our mistake: by then
-// something may have been sent, so it is answered as unknown.
-func (h *Handler) serve(w http.ResponseWriter, r *request, e endpoint) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = &task.Error{Kind: task.Internal, Err: fmt.Errorf("panic: %v\n%s", p, debug.Stack())}
-		}
-	}()
-	r.call.BaseURL = h.config.PublicURL
-	if r.call.BaseURL == "" {
-		r.call.BaseURL = GatewayOf(r.Context()).BaseURL
-	}
-	if e.scope != "" {
-		caller, err := h.config.Auth(r.Request)
-		if err != nil {
-			w.Header().Set("WWW-Authenticate", "Bearer")
-			return err
-		}
-		r.call.Owner, r.call.Admin = caller.Name, caller.may(ScopeAdmin)
-		if !caller.may(e.scope) {
-			return task.Errorf(Forbidden, "the credential lacks the scope %s", e.scope)
-		}
-	}
-	return e.handle(h, w, r)
-}
-
-// work returns the context of the work on a request.
+// work returns the context for the work on a request.
 func (r *request) work(wait time.Duration) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(r.Context(), workTime+wait)
 }
 
-// finish returns the context of work that goes on although the client hangs up,
-// within the front door's deadline all the same.
+// finish returns a context for work that goes on although the client hangs up,
+// until the platform's deadline at most.
 func (r *request) finish() (context.Context, context.CancelFunc) {
 	until := time.Now().Add(workTime)
 	if deadline, ok := r.Context().Deadline(); ok && deadline.Before(until) {

@@ -17,7 +17,7 @@ import (
 	"github.com/taskgate/taskgate/core/task"
 )
 
-// The most bytes of a body.
+// The maximum length of a body, in bytes.
 const (
 	maxBody      = 1 << 20
 	maxBatchBody = 4 << 20
@@ -25,41 +25,49 @@ const (
 
 // readJSON returns the request's body, checked to be one acceptable JSON text.
 // Errors: UnsupportedMediaType, BodyTooLarge, InvalidJSON.
-func readJSON(r *http.Request, most int64) (jsontext.Value, error) {
-	body, err := readAll(r, most)
+func readJSON(r *http.Request, limit int64) (jsontext.Value, error) {
+	body, err := readBody(r, limit)
 	if err != nil {
 		return nil, err
-	}
-	if len(body) > 0 { // of nothing, the media type does not matter
-		if err := checkMediaType(r.Header); err != nil {
-			return nil, err
-		}
 	}
 	return parse(body)
 }
 
+// readBody returns a body that claims to be JSON. An empty body need not claim
+// anything: curl -X POST sends no Content-Type.
+func readBody(r *http.Request, limit int64) ([]byte, error) {
+	body, err := readAll(r, limit)
+	if err != nil {
+		return nil, err
+	}
+	if len(body) > 0 || len(r.Header.Values("Content-Type")) > 0 {
+		err = checkMediaType(r.Header)
+	}
+	return body, err
+}
+
 func checkMediaType(h http.Header) error {
 	media, params, err := mime.ParseMediaType(h.Get("Content-Type"))
-	if err != nil || media != "application/json" || len(h.Values("Content-Type")) > 1 {
+	if err != nil || media != jsonMedia || len(h.Values("Content-Type")) > 1 {
 		return task.Errorf(UnsupportedMediaType, "Content-Type must be application/json")
 	}
 	if charset, ok := params["charset"]; ok && !strings.EqualFold(charset, "utf-8") {
 		return task.Errorf(UnsupportedMediaType, "the charset must be UTF-8")
 	}
 	if coding := strings.Join(h.Values("Content-Encoding"), ", "); coding != "" && coding != "identity" {
-		return task.Errorf(UnsupportedMediaType, "Content-Encoding %q is not supported", coding)
+		return task.Errorf(UnsupportedMediaType, "the body must not have a Content-Encoding")
 	}
 	return nil
 }
 
-func readAll(r *http.Request, most int64) ([]byte, error) {
-	body, err := io.ReadAll(http.MaxBytesReader(nil, r.Body, most))
+func readAll(r *http.Request, limit int64) ([]byte, error) {
+	body, err := io.ReadAll(http.MaxBytesReader(nil, r.Body, limit))
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooLarge):
-		return nil, task.Errorf(BodyTooLarge, "the body must have at most %d bytes", most)
+		return nil, task.Errorf(BodyTooLarge, "the body must have at most %d bytes", limit)
 	case err != nil:
-		return nil, &task.Error{Kind: InvalidJSON, Msg: "the body did not arrive whole", Err: err}
+		return nil, &task.Error{Kind: InvalidJSON, Msg: "the body did not arrive completely", Err: err}
 	}
 	return body, nil
 }
@@ -71,9 +79,9 @@ func parse(body []byte) (jsontext.Value, error) {
 	return body, nil
 }
 
-// readNothing accepts an empty body, or {} for clients that always send one.
+// readNothing accepts an empty body, and {} from clients that always send a body.
 func readNothing(r *http.Request) error {
-	body, err := readAll(r, maxBody)
+	body, err := readBody(r, maxBody)
 	if err != nil || len(body) == 0 {
 		return err
 	}
@@ -88,8 +96,8 @@ func readNothing(r *http.Request) error {
 	return nil
 }
 
-// idempotencyKey returns the request's Idempotency-Key, quoted (an RFC 9651
-// string) or bare, or "" when there is none.
+// idempotencyKey returns the request's Idempotency-Key, or "" when it has none.
+// The key may be quoted (an RFC 9651 string) or bare.
 func idempotencyKey(h http.Header) (string, error) {
 	values := h.Values("Idempotency-Key")
 	if len(values) == 0 {
@@ -105,8 +113,8 @@ func idempotencyKey(h http.Header) (string, error) {
 	return key, nil
 }
 
-// unquote returns the contents of an RFC 9651 string, in which only the quote
-// and the backslash are escaped; "" for what is not one.
+// unquote returns the contents of an RFC 9651 string, or "" for any other text.
+// Only the quote and the backslash are escaped in one.
 func unquote(s string) string {
 	var b strings.Builder
 	for i := 1; i < len(s); i++ {
@@ -128,9 +136,9 @@ func unquote(s string) string {
 }
 
 // trace returns the request's trace context
-// (https://www.w3.org/TR/trace-context/#traceparent-header). One that is not
-// valid is as good as none, says the standard. It is read by hand: a regular
-// expression would be compiled at every cold start.
+// (https://www.w3.org/TR/trace-context/#traceparent-header). The standard says to
+// ignore one that is not valid. There is no regular expression here, because it
+// would have to be compiled at every cold start.
 func trace(h http.Header) (traceparent, tracestate, traceID string) {
 	traceparent = h.Get("Traceparent")
 	part := strings.SplitN(traceparent, "-", 5)
@@ -156,44 +164,61 @@ func printable(s string) bool {
 	return !strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r > '~' })
 }
 
-// query returns the query's parameters, each of a known name and given once.
-func query(r *http.Request, names ...string) (map[string]string, error) {
+// query returns the query's parameters. Each must have a known name and a value,
+// and may be given once.
+func query(r *http.Request, known ...string) (map[string]string, error) {
 	values, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
-		return nil, task.Errorf(InvalidQuery, "the query cannot be read")
+		return nil, task.Errorf(InvalidQuery, "the query is not well-formed")
 	}
 	given := make(map[string]string, len(values))
 	for name, v := range values {
 		switch {
-		case !slices.Contains(names, name):
+		case !slices.Contains(known, name):
 			return nil, task.Errorf(InvalidQuery, "%q is not a known query parameter", name)
 		case len(v) > 1:
 			return nil, task.Errorf(InvalidQuery, "%s is given more than once", name)
 		case v[0] == "" || !utf8.ValidString(v[0]):
-			return nil, task.Errorf(InvalidQuery, "%s must not be empty, and be UTF-8", name)
+			return nil, task.Errorf(InvalidQuery, "%s must not be empty, and must be UTF-8", name)
 		}
 		given[name] = v[0]
 	}
 	return given, nil
 }
 
-// number reads a query parameter from least to most; absent, it is otherwise.
-func number(given map[string]string, name string, least, most, otherwise float64) (float64, error) {
+// number reads a query parameter that is a JSON number from low to high. The
+// fallback stands for an absent one. [strconv.ParseFloat] alone would also take
+// 1_0, +1, 0x1p4 and Infinity.
+func number(given map[string]string, name string, low, high, fallback float64) (float64, error) {
 	text, ok := given[name]
 	if !ok {
-		return otherwise, nil
+		return fallback, nil
 	}
+	v := jsontext.Value(text)
 	n, err := strconv.ParseFloat(text, 64)
-	if err != nil || !(n >= least && n <= most) {
-		return 0, task.Errorf(InvalidQuery, "%s must be a number from %v to %v", name, least, most)
+	if err != nil || v.Kind() != '0' || !v.IsValid() || strings.TrimSpace(text) != text || n < low || n > high {
+		return 0, task.Errorf(InvalidQuery, "%s must be a number from %v to %v", name, low, high)
 	}
 	return n, nil
 }
 
-// oneOf checks a query parameter against the values that it may have.
+// oneOf checks a query parameter against its allowed values.
 func oneOf(given map[string]string, name string, values ...string) error {
 	if v, ok := given[name]; ok && !slices.Contains(values, v) {
 		return task.Errorf(InvalidQuery, "%s must be one of: %s", name, strings.Join(values, ", "))
 	}
 	return nil
 }
+
+// names checks query parameters that follow the rule for names: a value that
+// breaks it can match no task.
+func names(given map[string]string, parameters ...string) error {
+	for _, p := range parameters {
+		if v, ok := given[p]; ok && !strictjson.ValidName(v, maxName) {
+			return task.Errorf(InvalidQuery, "%s must have 1 to %d characters, and no control characters", p, maxName)
+		}
+	}
+	return nil
+}
+
+const maxName = 255 // characters of a task_name, queue_name or backend

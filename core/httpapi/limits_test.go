@@ -118,12 +118,10 @@ func TestEachLimitOfTheWireIsExact(t *testing.T) {
 			a.good(http.StatusOK, "POST", "/v1/tasks/"+id+"/cancel", "") // finished: nothing is waited for
 			return a.send(ctx, "GET", fmt.Sprint("/v1/tasks/", id, "?wait=", n), ""), id
 		}},
-		"worker_id":            {1, 255, 422, task.InvalidEvent, event(`{"type":"started","worker_id":"%s","delivery_id":"d"}`, text)},
-		"delivery_id":          {1, 255, 422, task.InvalidEvent, event(`{"type":"started","worker_id":"w","delivery_id":"%s"}`, blank)},
-		"lease_seconds":        {5, 3600, 422, task.InvalidEvent, event(`{"type":"started","worker_id":"w","delivery_id":"d","lease_seconds":%s}`, number)},
-		"progress's message":   {0, 1000, 422, task.InvalidEvent, event(`{"type":"progress","attempt":1,"progress":{"fraction":1,"message":"%s"}}`, text)},
-		"exception_class_path": {1, 255, 422, task.InvalidEvent, event(`{"type":"failed","attempt":1,"error":{"exception_class_path":"%s","traceback":""}}`, text)},
-		"traceback":            {0, 65536, 422, task.InvalidEvent, event(`{"type":"failed","attempt":1,"error":{"exception_class_path":"e","traceback":"%s"}}`, text)},
+		"worker_id":          {1, 255, 422, task.InvalidEvent, event(`{"type":"started","worker_id":"%s","delivery_id":"d"}`, text)},
+		"delivery_id":        {1, 255, 422, task.InvalidEvent, event(`{"type":"started","worker_id":"w","delivery_id":"%s"}`, blank)},
+		"lease_seconds":      {5, 3600, 422, task.InvalidEvent, event(`{"type":"started","worker_id":"w","delivery_id":"d","lease_seconds":%s}`, number)},
+		"progress's message": {0, 1000, 422, task.InvalidEvent, event(`{"type":"progress","attempt":1,"progress":{"fraction":1,"message":"%s"}}`, text)},
 		"event body": {49, 1 << 20, 413, httpapi.BodyTooLarge, event(`%s`, func(n int) string {
 			return padded(`{"type":"succeeded","attempt":1,"return_value":1}`, n)
 		})},

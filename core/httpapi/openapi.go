@@ -1,9 +1,3 @@
-// Package taskgate holds the contract's one source: the description of the
-// wire, for the handler that serves it and the tests that hold everything to it.
-//
-// openapi.yaml is what people edit. The JSON beside it is made from it ahead of
-// time, so that no binary links a YAML parser or pays for one at start; a test
-// fails while the two differ.
 package httpapi
 
 import (
@@ -13,8 +7,11 @@ import (
 
 //go:generate go test -run TestOpenAPIJSONIsMadeFromTheYAML . -update
 
+// openapi.yaml is the contract's only source. The JSON is generated from it, so
+// that no binary links a YAML parser; a test fails while the two differ.
+//
 //go:embed openapi.json
 var openAPI []byte
 
-// OpenAPI returns the OpenAPI 3.1 document as JSON. The bytes are the caller's.
+// OpenAPI returns the OpenAPI 3.1 document as JSON. The caller may change the bytes.
 func OpenAPI() []byte { return bytes.Clone(openAPI) }

@@ -22,7 +22,7 @@ func writeJSON(w http.ResponseWriter, r *request, status int, media string, v an
 	return nil
 }
 
-// encode renders v, equal documents equally, so that they have equal ETags.
+// encode renders v. Equal documents give equal bytes, and so equal ETags.
 func encode(v any) ([]byte, error) {
 	body, err := json.Marshal(v, task.JSONOptions)
 	if err != nil {
@@ -39,7 +39,7 @@ func writeBody(w http.ResponseWriter, r *request, status int, media string, body
 	header.Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(status)
 	if r.Method != http.MethodHead {
-		_, _ = w.Write(body) // a client that has gone is nobody's error
+		_, _ = w.Write(body) // an error means that the client has hung up
 	}
 }
 
@@ -79,7 +79,9 @@ func (w *recorder) WriteHeader(status int) {
 	w.ResponseWriter.WriteHeader(status)
 }
 
-// log writes the one line about a request: never a payload or a secret.
+// log writes the one line about a request. It holds no payload and no secret:
+// of a refused request it has the problem's code alone, because the detail may
+// quote names and values that the client sent.
 func (h *Handler) log(r *request, e endpoint, status int, took time.Duration, err error) {
 	level := slog.LevelInfo
 	attrs := make([]slog.Attr, 0, 10)
@@ -90,7 +92,7 @@ func (h *Handler) log(r *request, e endpoint, status int, took time.Duration, er
 		slog.Float64("ms", float64(took.Microseconds())/1000),
 	)
 	for _, a := range []slog.Attr{
-		slog.String("caller", r.call.Owner),
+		slog.String("caller", r.caller.Name),
 		slog.String("task_id", r.taskID),
 		slog.String("trace_id", r.traceID),
 		slog.String("request_id", GatewayOf(r.Context()).RequestID),
@@ -99,8 +101,12 @@ func (h *Handler) log(r *request, e endpoint, status int, took time.Duration, er
 			attrs = append(attrs, a)
 		}
 	}
-	if err != nil {
+	switch {
+	case err == nil:
+	case status >= 500:
 		attrs = append(attrs, slog.String("error", err.Error()))
+	default:
+		attrs = append(attrs, slog.String("error", string(task.KindOf(err))))
 	}
 	if r.itemErr != nil {
 		attrs = append(attrs, slog.String("item_error", r.itemErr.Error()))

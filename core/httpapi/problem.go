@@ -12,12 +12,13 @@ import (
 	"github.com/taskgate/taskgate/core/task"
 )
 
-// The kinds of error that only HTTP can have; the others are those of package task.
+// The kinds of error that only HTTP has; package task has the others.
 const (
 	InvalidJSON          task.Kind = "invalid-json"
 	InvalidHeader        task.Kind = "invalid-header"
 	InvalidQuery         task.Kind = "invalid-query"
 	Forbidden            task.Kind = "forbidden"
+	ForeignOrigin        task.Kind = "foreign-origin"
 	UnknownRoute         task.Kind = "unknown-route"
 	MethodNotAllowed     task.Kind = "method-not-allowed"
 	BodyTooLarge         task.Kind = "body-too-large"
@@ -25,7 +26,7 @@ const (
 	InvalidBatch         task.Kind = "invalid-batch"
 )
 
-// ProblemType is what every problem's type begins with; its code follows.
+// ProblemType and a problem's code are the problem's type.
 const ProblemType = "urn:taskgate:problem:"
 
 // Problem is the body of every error: RFC 9457, application/problem+json.
@@ -40,29 +41,30 @@ type Problem struct {
 	Acknowledge *bool                   `json:"acknowledge,omitempty"` // on events only
 }
 
-// A meaning is what a kind of error is in HTTP.
+// A meaning is how HTTP shows a kind of error.
 type meaning struct {
 	status int
 	title  string
 }
 
-// meanings is the one table from kinds to HTTP. A kind that is not here is a
-// mistake of ours, and shown as internal: since something may have been sent,
-// that is a 503 and never a 500.
+// meanings is the one table from kinds to HTTP. A kind that is missing here is a
+// defect of the service, and is shown as internal. That is a 503 and not a 500,
+// because something may have been sent.
 var meanings = map[task.Kind]meaning{
-	InvalidJSON:               {http.StatusBadRequest, "The body is not acceptable JSON"},
+	InvalidJSON:               {http.StatusBadRequest, "The body is not valid JSON"},
 	InvalidHeader:             {http.StatusBadRequest, "A header is not valid"},
 	InvalidQuery:              {http.StatusBadRequest, "A query parameter is not valid"},
 	task.InvalidCursor:        {http.StatusBadRequest, "The cursor is not valid here"},
 	task.Unauthenticated:      {http.StatusUnauthorized, "The credential is missing or not valid"},
 	Forbidden:                 {http.StatusForbidden, "The credential does not allow this"},
-	UnknownRoute:              {http.StatusNotFound, "There is nothing at this path"},
-	task.UnknownTask:          {http.StatusNotFound, "There is no such task"},
+	ForeignOrigin:             {http.StatusForbidden, "The request comes from another origin"},
+	UnknownRoute:              {http.StatusNotFound, "The service has nothing at this path"},
+	task.UnknownTask:          {http.StatusNotFound, "The task does not exist"},
 	MethodNotAllowed:          {http.StatusMethodNotAllowed, "The path does not take this method"},
-	task.InFlight:             {http.StatusConflict, "The same request is being worked on"},
+	task.InFlight:             {http.StatusConflict, "An earlier request with this key is still in progress"},
 	task.LeaseHeld:            {http.StatusConflict, "Another attempt holds the lease"},
-	task.StaleAttempt:         {http.StatusConflict, "The attempt is not the running one"},
-	task.CancelNotRequested:   {http.StatusConflict, "Nobody has asked to cancel"},
+	task.StaleAttempt:         {http.StatusConflict, "The attempt is not the current one"},
+	task.CancelNotRequested:   {http.StatusConflict, "No cancel was requested"},
 	task.Finished:             {http.StatusGone, "The task has finished"},
 	task.Cancelled:            {http.StatusGone, "The task was cancelled"},
 	task.Expired:              {http.StatusGone, "The task has expired"},
@@ -74,34 +76,34 @@ var meanings = map[task.Kind]meaning{
 	task.InvalidTask:          {http.StatusUnprocessableEntity, "The task is not valid"},
 	InvalidBatch:              {http.StatusUnprocessableEntity, "The batch is not valid"},
 	task.InvalidEvent:         {http.StatusUnprocessableEntity, "The event is not valid"},
-	task.UnknownBackend:       {http.StatusUnprocessableEntity, "There is no such backend"},
-	task.UnknownQueue:         {http.StatusUnprocessableEntity, "The backend has no such queue"},
+	task.UnknownBackend:       {http.StatusUnprocessableEntity, "The backend does not exist"},
+	task.UnknownQueue:         {http.StatusUnprocessableEntity, "The backend does not have this queue"},
 	task.PriorityUnsupported:  {http.StatusUnprocessableEntity, "The target has no priorities"},
-	task.RunAfterUnsupported:  {http.StatusUnprocessableEntity, "The target cannot delay the task so"},
+	task.RunAfterUnsupported:  {http.StatusUnprocessableEntity, "The target cannot delay the task like this"},
 	task.GroupUnsupported:     {http.StatusUnprocessableEntity, "The target has no groups"},
-	task.MaxAttemptsTooHigh:   {http.StatusUnprocessableEntity, "The target delivers less often"},
+	task.MaxAttemptsTooHigh:   {http.StatusUnprocessableEntity, "The target delivers a message fewer times"},
 	task.IdempotencyKeyReused: {http.StatusUnprocessableEntity, "The key was used with another request"},
 	task.MessageRejected:      {http.StatusUnprocessableEntity, "The target can never accept the message"},
-	task.Unavailable:          {http.StatusServiceUnavailable, "The outcome is unknown, or refused for now"},
-	task.Internal:             {http.StatusServiceUnavailable, "Something went wrong inside"},
+	task.Unavailable:          {http.StatusServiceUnavailable, "The outcome is unknown, or the service refuses for now"},
+	task.Internal:             {http.StatusServiceUnavailable, "The service has failed"},
 }
 
-// defaultRetry is what a 503 that knows no better asks the client to wait, in seconds.
+// defaultRetry is the Retry-After of a 503 whose error has none, in seconds.
 const defaultRetry = 1
 
-// What a problem repeats of a request is bounded: a body may be nothing but
-// mistakes, each longer in the answer, and a front door that cannot carry an
-// answer hides it. An item of a batch has less, so that a hundred of them fit
-// beside tasks that were accepted.
+// A problem's length is bounded. A body may consist of mistakes alone, and each
+// takes more room in the answer than in the body; the platform drops an answer
+// that it cannot carry. An item of a batch has less room, so that a hundred of
+// them fit beside accepted tasks.
 const (
 	maxErrors     = 64 << 10 // bytes of a problem's errors
 	maxItemErrors = 4 << 10
 	maxDetail     = 1 << 10
 )
 
-// problemOf renders an error, with so many bytes of its fields. Its cause stays
-// inside.
-func problemOf(e *task.Error, most int) Problem {
+// problemOf renders an error, with at most maxBytes of its fields. The client
+// does not see the error's cause.
+func problemOf(e *task.Error, maxBytes int) Problem {
 	m, known := meanings[e.Kind]
 	if !known {
 		e = &task.Error{Kind: task.Internal, TaskID: e.TaskID}
@@ -116,16 +118,16 @@ func problemOf(e *task.Error, most int) Problem {
 	}
 	return Problem{
 		Type: ProblemType + string(e.Kind), Title: m.title, Status: m.status, Detail: detail,
-		Code: e.Kind, Errors: first(e.Fields, most), TaskID: e.TaskID,
+		Code: e.Kind, Errors: first(e.Fields, maxBytes), TaskID: e.TaskID,
 	}
 }
 
-// first returns the errors that fit into so many bytes, and how many do not.
-func first(all []strictjson.FieldError, most int) []strictjson.FieldError {
+// first returns the errors that fit into maxBytes, and one that counts the rest.
+func first(all []strictjson.FieldError, maxBytes int) []strictjson.FieldError {
 	for i, e := range all {
-		most -= len(`{"pointer":"","detail":""},`) + len(e.Pointer) + len(e.Detail)
-		if most < 0 {
-			more := strictjson.FieldError{Detail: fmt.Sprintf("has %d more errors, for which there is no room here", len(all)-i)}
+		maxBytes -= len(`{"pointer":"","detail":""},`) + len(e.Pointer) + len(e.Detail)
+		if maxBytes < 0 {
+			more := strictjson.FieldError{Detail: fmt.Sprintf("has %d more errors, which do not fit here", len(all)-i)}
 			return append(slices.Clone(all[:i]), more)
 		}
 	}

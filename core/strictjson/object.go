@@ -118,8 +118,7 @@ func Text(to *string, most int) Field {
 	}
 }
 
-// Name decodes a string of 1 to most characters, none of them a control
-// character: what can be a name, an id or a header's value.
+// Name decodes a string that [ValidName] accepts.
 func Name(to *string, most int) Field {
 	return func(at string, v jsontext.Value) []FieldError {
 		var s string
@@ -129,12 +128,19 @@ func Name(to *string, most int) Field {
 		if s == "" {
 			return broken(at, "must have at least 1 character")
 		}
-		if strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+		if !ValidName(s, most) {
 			return broken(at, "must not contain control characters")
 		}
 		*to = s
 		return nil
 	}
+}
+
+// ValidName reports whether s has 1 to limit characters, none of them an ASCII
+// control character: such a text can be a name, an id or a header's value.
+func ValidName(s string, limit int) bool {
+	return s != "" && utf8.RuneCountInString(s) <= limit &&
+		!strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f })
 }
 
 // Bool decodes true or false.

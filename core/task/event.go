@@ -1,8 +1,10 @@
 package task
 
 import (
+	"fmt"
 	"math"
 	"time"
+	"unicode/utf8"
 
 	"github.com/go-json-experiment/json/jsontext"
 
@@ -27,7 +29,7 @@ const (
 	MaxLease     = 3600
 )
 
-// MaxTraceback is the most characters of a reported traceback.
+// MaxTraceback is the maximum length of a stored traceback, in characters.
 const MaxTraceback = 65536
 
 // MaxAttempts is the greatest max_attempts of a task.
@@ -67,8 +69,8 @@ func (e Event) lease() time.Duration {
 	return time.Duration(e.LeaseSeconds) * time.Second
 }
 
-// ParseEvent decodes an event from checked JSON: InvalidEvent with every rule
-// that it breaks.
+// ParseEvent decodes an event from checked JSON. Its error is an InvalidEvent that
+// lists every rule that the event breaks.
 func ParseEvent(v jsontext.Value) (Event, error) {
 	var e Event
 	errs := strictjson.Object(e.field, "type")("", v)
@@ -100,7 +102,7 @@ func (e *Event) field(name string) strictjson.Field {
 		return strictjson.Raw(&e.ReturnValue, 0)
 	case "error":
 		e.Error = &TaskError{}
-		return strictjson.Object(e.Error.field, "exception_class_path", "traceback")
+		return e.Error.reported
 	case "retryable":
 		return strictjson.Bool(&e.Retryable)
 	}
@@ -117,14 +119,40 @@ func (p *Progress) field(name string) strictjson.Field {
 	return nil
 }
 
-func (t *TaskError) field(name string) strictjson.Field {
-	switch name {
-	case "exception_class_path":
-		return strictjson.Name(&t.ExceptionClassPath, 255)
-	case "traceback":
-		return strictjson.Text(&t.Traceback, MaxTraceback)
+// reported decodes the error of an attempt. What a worker reports about a failure
+// must not be lost for its length: a traceback that is too long is cut, and a
+// class path that cannot be one is named in the traceback.
+func (t *TaskError) reported(at string, v jsontext.Value) []strictjson.FieldError {
+	const unlimited = math.MaxInt
+	errs := strictjson.Object(func(name string) strictjson.Field {
+		switch name {
+		case "exception_class_path":
+			return strictjson.Text(&t.ExceptionClassPath, unlimited)
+		case "traceback":
+			return strictjson.Text(&t.Traceback, unlimited)
+		}
+		return nil
+	}, "exception_class_path", "traceback")(at, v)
+	if path := t.ExceptionClassPath; !strictjson.ValidName(path, maxName) {
+		t.ExceptionClassPath = "builtins.Exception"
+		t.Traceback = fmt.Sprintf("taskgate: the reported exception_class_path is not valid: %q\n", cut(path, 1000)) + t.Traceback
 	}
-	return nil
+	t.Traceback = cut(t.Traceback, MaxTraceback)
+	return errs
+}
+
+// cut shortens a text to limit characters: it keeps the head and the tail, and
+// puts a line between them that says how many characters are missing.
+func cut(s string, limit int) string {
+	n := utf8.RuneCountInString(s)
+	if n <= limit {
+		return s
+	}
+	const line = "\n[taskgate: %d characters are missing here]\n"
+	const room = len(line) + 10 // the number may have that many digits more than %d
+	keep := limit - room
+	text := []rune(s)
+	return string(text[:keep/2]) + fmt.Sprintf(line, n-keep) + string(text[n-(keep-keep/2):])
 }
 
 // check returns the rules of the event's own type that it breaks. The members

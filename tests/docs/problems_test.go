@@ -29,7 +29,7 @@ func contractProblems(t *testing.T) (codes []string, statuses map[string]string)
 		Components struct {
 			Schemas   struct{ ProblemCode struct{ Enum []string } }
 			Responses map[string]struct {
-				Content map[string]struct{ Schema struct{ AllOf []schema } }
+				Content map[string]struct{ Schema schema }
 			}
 		}
 	}
@@ -38,18 +38,17 @@ func contractProblems(t *testing.T) (codes []string, statuses map[string]string)
 	}
 	statuses = map[string]string{}
 	for name, response := range document.Components.Responses {
-		for _, s := range response.Content["application/problem+json"].Schema.AllOf {
-			own := s.Properties.Code.Enum
-			if c := s.Properties.Code.Const; c != "" {
-				own = append(own, c)
+		s := response.Content["application/problem+json"].Schema
+		own := s.Properties.Code.Enum
+		if c := s.Properties.Code.Const; c != "" {
+			own = append(own, c)
+		}
+		for _, code := range own {
+			status := s.Properties.Status.Const.String()
+			if other := statuses[code]; other != "" && other != status {
+				t.Errorf("response %s: %s has the status %s, and elsewhere %s", name, code, status, other)
 			}
-			for _, code := range own {
-				status := s.Properties.Status.Const.String()
-				if other := statuses[code]; other != "" && other != status {
-					t.Errorf("response %s: %s has the status %s, and elsewhere %s", name, code, status, other)
-				}
-				statuses[code] = status
-			}
+			statuses[code] = status
 		}
 	}
 	return document.Components.Schemas.ProblemCode.Enum, statuses

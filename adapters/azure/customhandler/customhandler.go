@@ -53,6 +53,7 @@ func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	gateway := httpapi.Gateway{BaseURL: d.BaseURL, RequestID: id}
 	if d.Caller != nil {
 		gateway.Caller = d.Caller(r)
+		gateway.Cookie = r.Header.Get("X-Ms-Client-Principal-Id") != "" // Easy Auth also takes a session cookie
 	}
 	ctx, cancel := context.WithTimeout(httpapi.WithGateway(r.Context(), gateway), requestTime)
 	defer cancel()

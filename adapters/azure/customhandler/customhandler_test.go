@@ -80,7 +80,8 @@ func TestTheGatewayIsThePlatformsWordAlone(t *testing.T) {
 		"function keys":                {customhandler.FunctionKey, customhandler.KeyCaller},
 	} {
 		s := through(t, customhandler.Door{BaseURL: base, Caller: c.caller}, request("http://evil.example/v1/tasks", "", claims...))
-		if want := (httpapi.Gateway{BaseURL: "https://app.azurewebsites.net", Caller: c.want}); s.gateway != want {
+		want := httpapi.Gateway{BaseURL: "https://app.azurewebsites.net", Caller: c.want, Cookie: c.want != ""}
+		if s.gateway != want {
 			t.Errorf("%s: %+v, want %+v", name, s.gateway, want)
 		}
 	}

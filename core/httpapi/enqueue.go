@@ -11,7 +11,39 @@ import (
 	"github.com/taskgate/taskgate/core/task"
 )
 
-// batchItem is one task's outcome in a batch.
+// The flow of an enqueue on this side of the service: the handler has checked
+// who sent the request; here its headers and body become a task.Request, the
+// service enqueues it, and the answer is written.
+
+func (h *Handler) enqueue(w http.ResponseWriter, r *request) error {
+	key, err := idempotencyKey(r.Header)
+	if err != nil {
+		return err
+	}
+	body, err := readJSON(r.Request, maxBody)
+	if err != nil {
+		return err
+	}
+	req, err := task.ParseRequest(body, false)
+	if err != nil {
+		return err
+	}
+	req.Key = key
+	ctx, cancel := r.work(0)
+	defer cancel()
+	accepted, err := h.config.Service.Enqueue(ctx, r.call, req)
+	if err != nil {
+		return err
+	}
+	r.taskID = accepted.Task.ID
+	w.Header().Set("Location", r.call.BaseURL+"/v1/tasks/"+accepted.Task.ID)
+	if accepted.Replayed {
+		w.Header().Set("Idempotent-Replayed", "true")
+	}
+	return writeJSON(w, r, http.StatusAccepted, jsonMedia, accepted.Task)
+}
+
+// batchItem is the outcome of one task of a batch.
 type batchItem struct {
 	Status             int            `json:"status"`
 	Task               *task.Document `json:"task,omitempty"`
@@ -23,19 +55,23 @@ func (h *Handler) batch(w http.ResponseWriter, r *request) error {
 	if len(r.Header.Values("Idempotency-Key")) > 0 {
 		return task.Errorf(InvalidHeader, "a batch has no Idempotency-Key: give each task its own idempotency_key")
 	}
-	body, err := readJSON(r.Request, maxBatchBody)
+	body, err := readBody(r.Request, maxBatchBody)
 	if err != nil {
 		return err
 	}
-	raw, err := parseBatch(body)
+	texts, err := splitBatch(body)
 	if err != nil {
 		return err
 	}
-	items := make([]batchItem, len(raw))
+	items := make([]batchItem, len(texts))
 	var reqs []task.Request
-	var at []int // where in the batch each of reqs is
-	for i, v := range raw {
-		req, err := task.ParseRequest(v, true)
+	var at []int // at[j] is the place of reqs[j] in the batch
+	for i, text := range texts {
+		v, err := parse(text)
+		var req task.Request
+		if err == nil {
+			req, err = task.ParseRequest(v, true)
+		}
 		if err != nil {
 			items[i] = r.problemItem(i, err)
 			continue
@@ -59,14 +95,14 @@ func (h *Handler) batch(w http.ResponseWriter, r *request) error {
 	}{items})
 }
 
-// maxReplays bounds a batch's answer where tasks from before are in it, which
-// have results by now. All that is new is little more than the request, which a
-// front door that carried it can carry back.
+// maxReplays bounds the answer of a batch with replayed tasks, in bytes: those
+// may have large results. New tasks need no bound, because the answer to them is
+// hardly longer than the request.
 const maxReplays = 4 << 20
 
-// makeRoom answers those replayed tasks that the answer has no room for with a
-// problem: to repeat them is safe, and in a smaller batch they fit. A front door
-// would drop the whole answer, and what it says of tasks that were accepted.
+// makeRoom replaces the replayed tasks that do not fit into the answer with
+// problems. The platform would drop a larger answer, and with it what it says
+// about the accepted tasks. The client may repeat such a task in a smaller batch.
 func (r *request) makeRoom(items []batchItem) error {
 	replayed := func(item batchItem) bool { return item.IdempotentReplayed }
 	if !slices.ContainsFunc(items, replayed) {
@@ -85,7 +121,7 @@ func (r *request) makeRoom(items []batchItem) error {
 			if old && len(body) > room {
 				items[i] = r.problemItem(i, &task.Error{
 					Kind: task.Unavailable, TaskID: item.Task.ID,
-					Msg: "the task was accepted before, and this answer has no room for it: repeat it in a smaller batch, or read it",
+					Msg: "an earlier request enqueued this task, and it does not fit into this answer: repeat it in a smaller batch, or read it by its task_id",
 				})
 				continue
 			}
@@ -95,32 +131,31 @@ func (r *request) makeRoom(items []batchItem) error {
 	return nil
 }
 
-// parseBatch returns a batch's tasks, not looked at yet.
-func parseBatch(body jsontext.Value) ([]jsontext.Value, error) {
-	var raw []jsontext.Value
-	element := func(int) strictjson.Field {
-		return func(_ string, v jsontext.Value) []strictjson.FieldError {
-			raw = append(raw, v.Clone())
-			return nil
-		}
+// splitBatch returns the texts of a batch's tasks, which are not checked yet: a
+// task that is no acceptable JSON is that task's own problem.
+func splitBatch(body []byte) ([]jsontext.Value, error) {
+	envelope, texts := strictjson.Split(body, "tasks")
+	v, err := parse(envelope)
+	if err != nil {
+		return nil, err
 	}
 	errs := strictjson.Object(func(name string) strictjson.Field {
 		if name == "tasks" {
-			return strictjson.Array(element)
+			return strictjson.Raw(new(jsontext.Value), '[')
 		}
 		return nil
-	}, "tasks")("", body)
-	if len(errs) == 0 && (len(raw) == 0 || len(raw) > task.MaxBatch) {
+	}, "tasks")("", v)
+	if len(errs) == 0 && (len(texts) == 0 || len(texts) > task.MaxBatch) {
 		errs = []strictjson.FieldError{{Pointer: "/tasks", Detail: "must have 1 to 100 tasks"}}
 	}
 	if len(errs) > 0 {
 		return nil, &task.Error{Kind: InvalidBatch, Msg: "the batch breaks the rules listed in errors", Fields: errs}
 	}
-	return raw, nil
+	return texts, nil
 }
 
-// problemItem renders the error of a batch's task i, with pointers into the
-// batch. The first error that is ours rather than the client's goes into the log.
+// problemItem renders the error of task i of a batch, with pointers into the
+// batch. The first error that is the service's fault goes into the log.
 func (r *request) problemItem(i int, err error) batchItem {
 	known := *asError(err)
 	known.Fields = slices.Clone(known.Fields)
