@@ -2,7 +2,6 @@ package httpapi
 
 import (
 	"cmp"
-	"crypto/sha256"
 	"encoding/hex"
 	"math"
 	"net/http"
@@ -59,14 +58,14 @@ func (h *Handler) get(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	body, err := encode(doc)
+	body, sum, err := doc.Render()
 	if err != nil {
 		return err
 	}
-	etag := etagOf(body)
+	etag := `"` + hex.EncodeToString(sum[:16]) + `"`
 	w.Header().Set("ETag", etag)
 	if !doc.IsFinished {
-		w.Header().Set("Retry-After", pollAfter(doc))
+		w.Header().Set("Retry-After", pollAfter(doc.Document))
 	}
 	if matches(r.Header.Values("If-None-Match"), etag) {
 		w.WriteHeader(http.StatusNotModified)
@@ -74,12 +73,6 @@ func (h *Handler) get(w http.ResponseWriter, r *request) error {
 	}
 	writeBody(w, r, http.StatusOK, jsonMedia, body)
 	return nil
-}
-
-// etagOf returns the entity tag of a rendered document.
-func etagOf(body []byte) string {
-	sum := sha256.Sum256(body)
-	return `"` + hex.EncodeToString(sum[:16]) + `"`
 }
 
 // matches applies If-None-Match with the weak comparison (RFC 9110, section 13.1.2).

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
+	"time"
 
 	"github.com/go-json-experiment/json"
 )
@@ -29,9 +30,13 @@ type Listing struct {
 	NextCursor string
 }
 
-// maxListPages bounds how many of the store's pages one listing reads, so that
-// a filter which matches little costs no more than this; the cursor goes on.
-const maxListPages = 10
+// A listing reads no more of the store's pages once it has read maxListPages, or
+// for maxListTime, so that a filter which matches little costs no more than this.
+// The cursor goes on from there.
+const (
+	maxListPages = 10
+	maxListTime  = 200 * time.Millisecond
+)
 
 // List returns the caller's tasks that match the filter, newest first, at most
 // limit of them and of MaxListBytes; a page may be short and still have a
@@ -55,7 +60,8 @@ func (s *Service) List(ctx context.Context, call Call, f Filter, limit int, curs
 	}
 	listing := Listing{Items: []Document{}}
 	size, last := 0, Position{}
-	for range maxListPages {
+	until := s.Now().Add(maxListTime)
+	for pages := 0; pages < maxListPages && (pages == 0 || s.Now().Before(until)); pages++ {
 		page, err := s.Store.List(ctx, q)
 		if err != nil {
 			return Listing{}, err

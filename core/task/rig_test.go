@@ -121,7 +121,7 @@ func (r *rig) get(t *testing.T, id string) task.Document {
 	if err != nil {
 		t.Fatalf("Get: %v", err)
 	}
-	return doc
+	return doc.Document
 }
 
 func started(delivery string) task.Event {

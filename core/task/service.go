@@ -33,6 +33,8 @@ type Service struct {
 	Now   func() time.Time
 	NewID func() string
 	Log   *slog.Logger
+
+	waits waits
 }
 
 // Backend is one configured way to send tasks: an alias of the settings.

@@ -102,7 +102,7 @@ func (r *real) is(id, want string) task.Document {
 	if got := fmt.Sprint(d.State, " ", d.Attempts); got != want {
 		r.Errorf("the task is %s, want %s (errors: %v)", got, want, d.Errors)
 	}
-	return d
+	return d.Document
 }
 
 func (r *real) process(w *worker.Worker, d worker.Delivery, want worker.Outcome) {

@@ -143,7 +143,7 @@ func (b *bed) finished(id string) task.Document {
 			b.Fatal(err)
 		}
 		if doc.IsFinished {
-			return doc
+			return doc.Document
 		}
 		if time.Now().After(deadline) {
 			b.Fatalf("the task is still %s", doc.State)

@@ -36,7 +36,11 @@ func (a *actor) look(owner string) {
 		}
 		wait := pick(a.world, []time.Duration{0, 0, 8 * time.Second})
 		a.request(owner+" gets "+short(id), func(ctx context.Context, p *proc) {
-			doc, err := p.service.Get(ctx, caller(owner), id, wait)
+			reading, err := p.service.Get(ctx, caller(owner), id, wait)
+			var doc task.Document
+			if err == nil {
+				doc = reading.Document
+			}
 			if !a.world.crashed(p) {
 				a.world.checkGot(p, owner, id, wait, doc, err)
 			}
