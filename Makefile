@@ -79,7 +79,7 @@ azure-check: ## terraform fmt, validate and test of infra/azure, without an acco
 remove-azure: ## remove all that infra/azure made in Azure, the tasks included; asks first
 	terraform -chdir=infra/azure destroy
 
-test: emulators ## run all tests, installing the emulators that they need
+test: emulators contract-tools ## run all tests, installing the emulators that they need
 	$(GO) test $(TESTING) ./...
 
 race: emulators ## run the tests under the race detector (a part of make check)
@@ -105,6 +105,14 @@ tests/emulators/node_modules/.installed: tests/emulators/package-lock.json
 	@if command -v npm >/dev/null; then cd tests/emulators && npm ci --ignore-scripts --no-audit --no-fund && touch node_modules/.installed; \
 	elif [ "$(CI)" = true ]; then echo "npm is missing" >&2; exit 1; \
 	else echo "SKIPPED: the emulators need Node and npm; the tests that use them will skip" >&2; fi
+
+contract-tools: tests/contract/.venv/.installed ## install the linters and client generators that tests/contract uses (needs Node and Python)
+
+tests/contract/.venv/.installed: tests/contract/package-lock.json tests/contract/requirements.txt
+	@if command -v npm >/dev/null && command -v python3 >/dev/null; then cd tests/contract && npm ci --ignore-scripts --no-audit --no-fund && \
+	  python3 -m venv .venv && .venv/bin/pip install --quiet --disable-pip-version-check -r requirements.txt && touch .venv/.installed; \
+	elif [ "$(CI)" = true ]; then echo "npm or python3 is missing" >&2; exit 1; \
+	else echo "SKIPPED: the contract's tools need Node, npm and Python; the tests that use them will skip" >&2; fi
 
 mutants: ## show that each deliberate defect is caught by its case of the contract suites
 	$(GO) test -count=1 -run Mutant -v ./core/... ./tests/...
@@ -133,4 +141,4 @@ key: ## mint an API key: make key NAME=shop SCOPES=enqueue+read
 clean: ## remove what was built
 	rm -rf build
 
-.PHONY: help run local aws build-Function build-ExampleWorker sam-check deploy-aws smoke-aws remove-aws azure azure-check deploy-azure smoke-azure remove-azure test race check vuln release emulators mutants bench soak fuzz generate fmt key clean
+.PHONY: contract-tools help run local aws build-Function build-ExampleWorker sam-check deploy-aws smoke-aws remove-aws azure azure-check deploy-azure smoke-azure remove-azure test race check vuln release emulators mutants bench soak fuzz generate fmt key clean
