@@ -63,72 +63,91 @@ func (h *Handler) batch(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	items := make([]batchItem, len(texts))
-	var reqs []task.Request
-	var at []int // at[j] is the place of reqs[j] in the batch
+	items := make([]jsontext.Value, len(texts))
+	room := maxBatchAnswer
+	var unkeyed, keyed []batchTask
 	for i, text := range texts {
 		v, err := parse(text)
-		var req task.Request
+		t := batchTask{at: i, reserved: len(text) + documentBytes}
+		room -= t.reserved
 		if err == nil {
-			req, err = task.ParseRequest(v, true)
+			t.request, err = task.ParseRequest(v, true)
+		}
+		switch {
+		case err != nil:
+			items[i], err = encode(r.problemItem(i, err))
+		case t.request.Key == "":
+			unkeyed = append(unkeyed, t)
+		default:
+			keyed = append(keyed, t)
 		}
 		if err != nil {
-			items[i] = r.problemItem(i, err)
-			continue
+			return err
 		}
-		reqs, at = append(reqs, req), append(at, i)
 	}
 	ctx, cancel := r.work(0)
 	defer cancel()
-	for i, a := range h.config.Service.EnqueueBatch(ctx, r.call, reqs) {
-		if a.Err != nil {
-			items[at[i]] = r.problemItem(at[i], a.Err)
-			continue
-		}
-		items[at[i]] = batchItem{Status: http.StatusAccepted, Task: &a.Task, IdempotentReplayed: a.Replayed}
+	parts := slices.Collect(slices.Chunk(keyed, maxReplays))
+	if len(unkeyed) > 0 {
+		parts = append(parts, unkeyed)
 	}
-	if err := r.makeRoom(items); err != nil {
-		return err
+	for _, part := range parts {
+		reqs := make([]task.Request, len(part))
+		for i, t := range part {
+			reqs[i] = t.request
+		}
+		for i, a := range h.config.Service.EnqueueBatch(ctx, r.call, reqs) {
+			t := part[i]
+			if items[t.at], err = r.batchItem(t, a, &room); err != nil {
+				return err
+			}
+		}
 	}
 	return writeJSON(w, r, http.StatusOK, jsonMedia, struct {
-		Items []batchItem `json:"items"`
+		Items []jsontext.Value `json:"items"`
 	}{items})
 }
 
-// maxReplays bounds the answer of a batch with replayed tasks, in bytes: those
-// may have large results. New tasks need no bound, because the answer to them is
-// hardly longer than the request.
-const maxReplays = 4 << 20
+// batchTask is one task of a batch.
+type batchTask struct {
+	request  task.Request
+	at       int // its place in the batch
+	reserved int // bytes of the answer that are kept for it
+}
 
-// makeRoom replaces the replayed tasks that do not fit into the answer with
-// problems. The platform would drop a larger answer, and with it what it says
-// about the accepted tasks. The client may repeat such a task in a smaller batch.
-func (r *request) makeRoom(items []batchItem) error {
-	replayed := func(item batchItem) bool { return item.IdempotentReplayed }
-	if !slices.ContainsFunc(items, replayed) {
-		return nil
+const (
+	// maxReplays is how many tasks with keys are enqueued at once. Each may turn
+	// out to be a replay, whose record is as large as the store allows.
+	maxReplays = 16
+	// maxBatchAnswer bounds the answer of a batch with replayed tasks, in bytes:
+	// a platform drops a larger answer, and with it what it says about the
+	// accepted tasks.
+	maxBatchAnswer = 4 << 20
+	// documentBytes is about what the document of a new task has beside the
+	// members of its request.
+	documentBytes = 1 << 10
+)
+
+// batchItem renders the outcome of one task of a batch. A replayed task has a
+// result that may not fit into what is left of the answer; the client may repeat
+// such a task in a smaller batch. New tasks always fit, because their answer is
+// hardly longer than the request.
+func (r *request) batchItem(t batchTask, a task.Outcome, room *int) (jsontext.Value, error) {
+	if a.Err != nil {
+		return encode(r.problemItem(t.at, a.Err))
 	}
-	room := maxReplays
-	for _, old := range []bool{false, true} { // the new ones first
-		for i, item := range items {
-			if replayed(item) != old {
-				continue
-			}
-			body, err := encode(item)
-			if err != nil {
-				return err
-			}
-			if old && len(body) > room {
-				items[i] = r.problemItem(i, &task.Error{
-					Kind: task.Unavailable, TaskID: item.Task.ID,
-					Msg: "an earlier request enqueued this task, and it does not fit into this answer: repeat it in a smaller batch, or read it by its task_id",
-				})
-				continue
-			}
-			room -= len(body)
-		}
+	body, err := encode(batchItem{Status: http.StatusAccepted, Task: &a.Task, IdempotentReplayed: a.Replayed})
+	if err != nil || !a.Replayed {
+		return body, err
 	}
-	return nil
+	if *room += t.reserved; len(body) > *room {
+		return encode(r.problemItem(t.at, &task.Error{
+			Kind: task.Unavailable, TaskID: a.Task.ID,
+			Msg: "an earlier request enqueued this task, and it does not fit into this answer: repeat it in a smaller batch, or read it by its task_id",
+		}))
+	}
+	*room -= len(body)
+	return body, nil
 }
 
 // splitBatch returns the texts of a batch's tasks, which are not checked yet: a

@@ -310,3 +310,41 @@ func TestAFailureIsRecordedHoweverItIsReported(t *testing.T) {
 		t.Errorf("a duplicate name beside a lone surrogate: %s", p.Code)
 	}
 }
+
+// TestABatchLeavesOutReplaysThatDoNotFit: a platform would drop the whole answer.
+func TestABatchLeavesOutReplaysThatDoNotFit(t *testing.T) {
+	a := newAPI(t)
+	result := `"` + strings.Repeat("x", 800_000) + `"`
+	const tasks = 20
+	var items []string
+	for i := range tasks {
+		item := fmt.Sprintf(`{"task_name":"t","idempotency_key":"k%d"}`, i)
+		items = append(items, item)
+		id := a.enqueue(`{"task_name":"t"}`, "Idempotency-Key", fmt.Sprintf("k%d", i)).ID
+		token := a.tokens.Sign(id, task.Time{}, time.Now().Add(time.Hour))
+		a.good(http.StatusOK, "POST", "/v1/tasks/"+id+"/events", `{"type":"started","worker_id":"w","delivery_id":"d"}`, "Taskgate-Token", token)
+		a.send(apitest.Bad(t.Context()), "POST", "/v1/tasks/"+id+"/events", `{"type":"succeeded","attempt":1,"return_value":`+result+`}`, "Taskgate-Token", token)
+	}
+	items = append(items, `{"task_name":"new"}`, `{"task_name":"new","idempotency_key":"new"}`)
+	var got struct {
+		Items []struct {
+			Status  int              `json:"status"`
+			Problem *httpapi.Problem `json:"problem"`
+		} `json:"items"`
+	}
+	r := a.good(http.StatusOK, "POST", "/v1/tasks/batch", `{"tasks":[`+strings.Join(items, ",")+`]}`)
+	r.decode(t, &got)
+	replayed := 0
+	for i, item := range got.Items {
+		switch {
+		case item.Status == http.StatusAccepted && i < tasks:
+			replayed++
+		case item.Status == http.StatusAccepted:
+		case i >= tasks || item.Problem.Code != task.Unavailable || item.Problem.TaskID == "":
+			t.Errorf("item %d: %d %+v", i, item.Status, item.Problem)
+		}
+	}
+	if replayed != 5 || len(r.body) > 4<<20+64<<10 || len(got.Items) != tasks+2 {
+		t.Errorf("%d replays in an answer of %d bytes with %d items", replayed, len(r.body), len(got.Items))
+	}
+}
