@@ -1,10 +1,110 @@
 # What Terraform would set in Azure, for everything that can be asked for. `make
 # azure-check` runs this with a mocked provider, so nothing here talks to Azure.
 mock_provider "azurerm" {
-  mock_resource "azurerm_storage_account" {
+  # azurerm parses these, so they must look like real ones.
+  mock_resource "azurerm_resource_group" {
     defaults = {
-      primary_blob_endpoint  = "https://account.blob.core.windows.net/"
-      primary_queue_endpoint = "https://account.queue.core.windows.net/"
+      id = "/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/g"
+    }
+  }
+  mock_resource "azurerm_application_insights" {
+    defaults = {
+      id = "/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/g/providers/Microsoft.Insights/components/i"
+    }
+  }
+  mock_resource "azurerm_cosmosdb_account" {
+    defaults = {
+      id = "/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/g/providers/Microsoft.DocumentDB/databaseAccounts/c"
+    }
+  }
+  mock_resource "azurerm_cosmosdb_sql_role_definition" {
+    defaults = {
+      id = "/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/g/providers/Microsoft.DocumentDB/databaseAccounts/c/sqlRoleDefinitions/33333333-3333-3333-3333-333333333333"
+    }
+  }
+  mock_resource "azurerm_log_analytics_workspace" {
+    defaults = {
+      id = "/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/g/providers/Microsoft.OperationalInsights/workspaces/w"
+    }
+  }
+  mock_resource "azurerm_monitor_action_group" {
+    defaults = {
+      id = "/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/g/providers/Microsoft.Insights/actionGroups/a"
+    }
+  }
+  mock_resource "azurerm_service_plan" {
+    defaults = {
+      id = "/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/g/providers/Microsoft.Web/serverFarms/p"
+    }
+  }
+  mock_resource "azurerm_servicebus_namespace" {
+    defaults = {
+      id = "/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/g/providers/Microsoft.ServiceBus/namespaces/b"
+    }
+  }
+  mock_resource "azurerm_servicebus_queue" {
+    defaults = {
+      id = "/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/g/providers/Microsoft.ServiceBus/namespaces/b/queues/tasks"
+    }
+  }
+  mock_resource "azurerm_servicebus_topic" {
+    defaults = {
+      id = "/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/g/providers/Microsoft.ServiceBus/namespaces/b/topics/task-events"
+    }
+  }
+  mock_resource "azurerm_servicebus_subscription" {
+    defaults = {
+      id = "/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/g/providers/Microsoft.ServiceBus/namespaces/b/topics/task-events/subscriptions/worker"
+    }
+  }
+  mock_resource "azurerm_role_definition" {
+    defaults = {
+      role_definition_resource_id = "/subscriptions/00000000-0000-0000-0000-000000000000/providers/Microsoft.Authorization/roleDefinitions/44444444-4444-4444-4444-444444444444"
+    }
+  }
+}
+
+override_resource {
+  target = azurerm_storage_account.host["api"]
+  values = {
+    id                     = "/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/g/providers/Microsoft.Storage/storageAccounts/api"
+    primary_blob_endpoint  = "https://api.blob.core.windows.net/"
+    primary_queue_endpoint = "https://api.queue.core.windows.net/"
+  }
+}
+
+override_resource {
+  target = azurerm_storage_account.host["worker"]
+  values = {
+    id                     = "/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/g/providers/Microsoft.Storage/storageAccounts/worker"
+    primary_blob_endpoint  = "https://worker.blob.core.windows.net/"
+    primary_queue_endpoint = "https://worker.queue.core.windows.net/"
+  }
+}
+
+override_resource {
+  target = azurerm_storage_account.tasks
+  values = {
+    id                     = "/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/g/providers/Microsoft.Storage/storageAccounts/tasks"
+    primary_blob_endpoint  = "https://tasks.blob.core.windows.net/"
+    primary_queue_endpoint = "https://tasks.queue.core.windows.net/"
+  }
+}
+
+override_resource {
+  target = azurerm_function_app_flex_consumption.this["api"]
+  values = {
+    identity = {
+      principal_id = "55555555-5555-5555-5555-555555555555"
+    }
+  }
+}
+
+override_resource {
+  target = azurerm_function_app_flex_consumption.this["worker"]
+  values = {
+    identity = {
+      principal_id = "66666666-6666-6666-6666-666666666666"
     }
   }
 }
@@ -25,7 +125,7 @@ run "apps" {
   assert {
     condition = alltrue([
       for app, function in azurerm_function_app_flex_consumption.this : function.storage_authentication_type == "SystemAssignedIdentity" &&
-      function.app_settings["AzureWebJobsStorage"] == "" && function.app_settings["DEPLOYMENT_STORAGE_CONNECTION_STRING"] == "" &&
+      lookup(function.app_settings, "AzureWebJobsStorage", null) == "" && lookup(function.app_settings, "DEPLOYMENT_STORAGE_CONNECTION_STRING", null) == "" &&
       function.app_settings["AzureWebJobsStorage__accountName"] == azurerm_storage_account.host[app].name &&
       function.app_settings["AzureWebJobsStorage__credential"] == "managedidentity"
     ])
