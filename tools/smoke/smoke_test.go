@@ -18,16 +18,16 @@ import (
 
 const key = "the-key-$HOME-`id`-'\"-of-the-shop"
 
-// binary is the real local service.
-var binary string
+// service is the real local service, and program the smoke test.
+var service, program string
 
 func TestMain(m *testing.M) {
 	dir, err := os.MkdirTemp("", "taskgate")
 	if err != nil {
 		panic(err)
 	}
-	binary = filepath.Join(dir, "taskgate")
-	if out, err := exec.Command("go", "build", "-o", binary, "../../functions/local").CombinedOutput(); err != nil {
+	service, program = filepath.Join(dir, "local"), filepath.Join(dir, "smoke")
+	if out, err := exec.Command("go", "build", "-o", dir, "../../functions/local", ".").CombinedOutput(); err != nil {
 		panic(fmt.Sprintf("go build: %v\n%s", err, out))
 	}
 	code := m.Run()
@@ -38,7 +38,7 @@ func TestMain(m *testing.M) {
 // start runs the service with one API key, and returns its URL.
 func start(t *testing.T, environ ...string) string {
 	t.Helper()
-	cmd := exec.Command(binary)
+	cmd := exec.Command(service)
 	cmd.Env = append([]string{
 		"TASKGATE_ADDR=127.0.0.1:0", "TASKGATE_DATA=" + filepath.Join(t.TempDir(), "data"), "TASKGATE_AUTH=keys",
 		fmt.Sprintf("TASKGATE_API_KEYS=shop:enqueue+read:%x", sha256.Sum256([]byte(key))),
@@ -74,10 +74,11 @@ func start(t *testing.T, environ ...string) string {
 	}
 }
 
-// smoke runs the real make, with values in its environment or on its command line.
-func smoke(t *testing.T, environ []string, arguments ...string) (string, error) {
+// smoke runs a command with values in its environment: the real make, or the
+// program alone.
+func smoke(t *testing.T, environ []string, command ...string) (string, error) {
 	t.Helper()
-	cmd := exec.Command("make", append([]string{"-s"}, arguments...)...)
+	cmd := exec.Command(command[0], command[1:]...)
 	cmd.Dir = "../.."
 	cmd.Env = append(cmd.Environ(), append([]string{"MAKEFLAGS=", "KEY=", "URL=", "TASK=", "TIMEOUT="}, environ...)...)
 	out, err := cmd.CombinedOutput()
@@ -90,12 +91,12 @@ func smoke(t *testing.T, environ []string, arguments ...string) (string, error) 
 func TestSmokeEnqueuesWaitsAndLooksUp(t *testing.T) {
 	url := start(t)
 	for _, target := range []string{"smoke-aws", "smoke-azure"} {
-		out, err := smoke(t, nil, target, "URL="+url, "KEY="+key)
+		out, err := smoke(t, nil, "make", "-s", target, "URL="+url, "KEY="+key)
 		if err != nil || !strings.Contains(out, "SUCCESSFUL and returned 3") {
 			t.Errorf("%s: %v: %s", target, err, out)
 		}
 	}
-	out, err := smoke(t, []string{"URL=" + url + "/", "KEY=" + key + "\n"}, "smoke-aws", `TASK={"task_name": "echo", "args": ["it's $HOME; \"x\""]}`)
+	out, err := smoke(t, []string{"URL=" + url + "/", "KEY=" + key + "\n"}, "make", "-s", "smoke-aws", `TASK={"task_name": "echo", "args": ["it's $HOME; \"x\""]}`)
 	if err != nil || !strings.Contains(out, `it's $HOME; \"x\"`) {
 		t.Errorf("%v: %s", err, out)
 	}
@@ -104,8 +105,8 @@ func TestSmokeEnqueuesWaitsAndLooksUp(t *testing.T) {
 func TestSmokeFails(t *testing.T) {
 	url, idle := start(t), start(t, "TASKGATE_WORKER_URL=http://127.0.0.1:1")
 	tests := map[string]struct {
-		arguments []string
-		want      string
+		environ []string
+		want    string
 	}{
 		"no URL":            {[]string{"KEY=" + key}, "URL must be"},
 		"a URL of no kind":  {[]string{"KEY=" + key, "URL=tasks.example.com"}, "URL must be"},
@@ -121,7 +122,7 @@ func TestSmokeFails(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			out, err := smoke(t, nil, append([]string{"smoke-aws"}, tt.arguments...)...)
+			out, err := smoke(t, tt.environ, program)
 			if err == nil || !strings.Contains(out, tt.want) {
 				t.Errorf("%v: %s\nwant a message with %q", err, out, tt.want)
 			}
@@ -134,7 +135,7 @@ func TestSmokeFails(t *testing.T) {
 func TestSmokeFailsWhereNobodyChecksKeys(t *testing.T) {
 	open := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 	defer open.Close()
-	if out, err := smoke(t, nil, "smoke-aws", "URL="+open.URL, "KEY="+key); err == nil || !strings.Contains(out, "without a key") {
+	if out, err := smoke(t, []string{"URL=" + open.URL, "KEY=" + key}, program); err == nil || !strings.Contains(out, "without a key") {
 		t.Errorf("%v: %s", err, out)
 	}
 }
@@ -146,7 +147,7 @@ func TestSmokeDoesNotFollowRedirects(t *testing.T) {
 	defer elsewhere.Close()
 	redirect := httptest.NewServer(http.RedirectHandler(elsewhere.URL, http.StatusTemporaryRedirect))
 	defer redirect.Close()
-	if out, err := smoke(t, nil, "smoke-aws", "URL="+redirect.URL, "KEY="+key); err == nil || leaked.Load() {
+	if out, err := smoke(t, []string{"URL=" + redirect.URL, "KEY=" + key}, program); err == nil || leaked.Load() {
 		t.Errorf("%v, followed: %v: %s", err, leaked.Load(), out)
 	}
 }
