@@ -13,16 +13,19 @@ import (
 )
 
 // countingStore counts the reads of single records, each of which takes a
-// millisecond.
+// millisecond and what slow says.
 type countingStore struct {
 	task.Store
 	gets atomic.Int64
+	slow atomic.Int64 // nanoseconds
 }
 
 func (s *countingStore) Get(ctx context.Context, id string) (*task.Record, error) {
 	s.gets.Add(1)
-	time.Sleep(time.Millisecond) // the bubble's clock
-	return s.Store.Get(ctx, id)
+	slow := time.Duration(s.slow.Load())
+	r, err := s.Store.Get(ctx, id)
+	time.Sleep(time.Millisecond + slow) // the bubble's clock: what was read is old by now
+	return r, err
 }
 
 // watchedStore is a countingStore that tells when a record changes.
@@ -124,13 +127,15 @@ func TestAWaitIsServedByNoReadThatBeganBeforeIt(t *testing.T) {
 		store := &countingStore{Store: r.store}
 		r.Now, r.Store = time.Now, store
 		id := r.enqueue(t, sendEmail).ID
+		store.slow.Store(int64(20 * time.Millisecond))
 		go func() { _, _ = r.Get(t.Context(), call, id, 20*time.Second) }()
-		time.Sleep(500 * time.Microsecond) // its first read is under way
+		time.Sleep(500 * time.Microsecond) // its first read is under way, and has seen the old record
+		store.slow.Store(0)
 		r.must(t, id, started("d"))
 		r.must(t, id, succeeded(1, "42"))
 		begin := time.Now()
 		reading, err := r.Get(t.Context(), call, id, 20*time.Second)
-		if err != nil || string(reading.ReturnValue) != "42" || time.Since(begin) > 10*time.Millisecond {
+		if err != nil || string(reading.ReturnValue) != "42" || time.Since(begin) > 30*time.Millisecond {
 			t.Errorf("%+v after %v, %v", reading, time.Since(begin), err)
 		}
 		synctest.Wait()
