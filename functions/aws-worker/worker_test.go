@@ -26,6 +26,7 @@ import (
 	"github.com/taskgate/taskgate/tests/emulators/eventsource"
 	"github.com/taskgate/taskgate/tests/emulators/lambdadouble"
 	"github.com/taskgate/taskgate/tests/emulators/lambdahost"
+	"github.com/taskgate/taskgate/tests/wait"
 )
 
 // binary is the real thing, built once for all tests.
@@ -44,8 +45,6 @@ func TestMain(m *testing.M) {
 	_ = os.RemoveAll(dir)
 	os.Exit(code)
 }
-
-const patience = 30 * time.Second
 
 // bed is a service over fakes, a queue in the emulator with a dead-letter queue,
 // and the worker's binary.
@@ -137,7 +136,7 @@ func (b *bed) poll(name string) {
 // finished waits for the task to finish.
 func (b *bed) finished(id string) task.Document {
 	b.Helper()
-	for deadline := time.Now().Add(patience); ; {
+	for deadline := time.Now().Add(wait.Patience); ; {
 		doc, err := b.service.Get(b.Context(), b.call, id, 5*time.Second)
 		if err != nil {
 			b.Fatal(err)
@@ -242,7 +241,7 @@ func TestTheNextDeliveryTakesOverFromAWorkerThatDied(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			b := newBed(t)
 			id, message := b.enqueue(`{"task_name":"sleep","args":[20]}`)
-			ctx, cancel := context.WithTimeout(t.Context(), patience)
+			ctx, cancel := context.WithTimeout(t.Context(), wait.Patience)
 			defer cancel()
 			first, again := trigger(message)
 			died := make(chan error, 1)

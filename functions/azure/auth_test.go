@@ -10,6 +10,7 @@ import (
 	"github.com/taskgate/taskgate/core/task"
 	"github.com/taskgate/taskgate/tests/blackbox"
 	"github.com/taskgate/taskgate/tests/emulators/functionshost"
+	"github.com/taskgate/taskgate/tests/wait"
 )
 
 // status sends a request, without an API key, and returns the answer's status.
@@ -24,7 +25,7 @@ func (c *client) status(method, path, body string, headers ...string) int {
 // reportStarted reports as the task's worker does, with the message's token alone.
 func (c *client) reportStarted(inbox *blackbox.Inbox, id string) {
 	c.Helper()
-	ctx, cancel := context.WithTimeout(c.Context(), patience)
+	ctx, cancel := context.WithTimeout(c.Context(), wait.Patience)
 	defer cancel()
 	m, err := inbox.Receive(ctx, id)
 	if err != nil {
@@ -106,7 +107,7 @@ func TestWithoutEasyAuthNobodyIsWhoTheySay(t *testing.T) {
 	doc := api.enqueue(`{"task_name":"t"}`, claims...)
 	inbox := blackbox.NewInbox()
 	emulated.drainBus(inbox, queueName, "")
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), wait.Patience)
 	defer cancel()
 	m, err := inbox.Receive(ctx, doc.ID)
 	if want := fmt.Sprintf("https://app.azurewebsites.net/v1/tasks/%s/events", doc.ID); err != nil || m.EventsURL != want {

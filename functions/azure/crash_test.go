@@ -13,6 +13,7 @@ import (
 	"github.com/taskgate/taskgate/tests/crash"
 	"github.com/taskgate/taskgate/tests/emulators/faultproxy"
 	"github.com/taskgate/taskgate/tests/emulators/functionshost"
+	"github.com/taskgate/taskgate/tests/wait"
 )
 
 // proxies stand between the API and the emulators.
@@ -108,7 +109,7 @@ func TestAHandlerKilledAtEachStepLosesNothing(t *testing.T) {
 			h.KillHandler()
 			p.cosmos.Restore()
 			p.storage.Restore()
-			ctx, cancel := context.WithTimeout(t.Context(), patience)
+			ctx, cancel := context.WithTimeout(t.Context(), wait.Patience)
 			defer cancel()
 			if err := h.AwaitStart(ctx, 2); err != nil {
 				t.Fatal(err)

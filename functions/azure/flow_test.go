@@ -17,6 +17,7 @@ import (
 	"github.com/taskgate/taskgate/tests/emulators"
 	"github.com/taskgate/taskgate/tests/emulators/azureemu"
 	"github.com/taskgate/taskgate/tests/emulators/functionshost"
+	"github.com/taskgate/taskgate/tests/wait"
 )
 
 // apps starts both apps, each under a host of its own, the worker reporting to
@@ -91,7 +92,7 @@ func TestATaskGoesThroughEachTarget(t *testing.T) {
 func TestAKilledHandlerIsReplacedAndTheTaskGoesOn(t *testing.T) {
 	c := newCloud(t)
 	api, apiHost, workerHost := apps(t, c, functionshost.Options{Plain: true}) // payloads as they are documented
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), wait.Patience)
 	defer cancel()
 	id := api.enqueue(`{"task_name":"add","args":[1,2],"delay_seconds":1}`).ID
 	apiHost.KillHandler()

@@ -14,7 +14,6 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/data/azcosmos"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azqueue/v2"
@@ -47,9 +46,6 @@ func stage(dir string, variables ...string) {
 		panic(fmt.Sprintf("make azure: %v\n%s", err, out))
 	}
 }
-
-// patience bounds what the tests wait for.
-const patience = 30 * time.Second
 
 // The targets' names, and the example worker's subscription.
 const (

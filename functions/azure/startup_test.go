@@ -15,6 +15,7 @@ import (
 
 	"github.com/taskgate/taskgate/tests/emulators/azureemu"
 	"github.com/taskgate/taskgate/tests/emulators/functionshost"
+	"github.com/taskgate/taskgate/tests/wait"
 )
 
 // offline is a whole configuration that nothing answers to, with a port that is
@@ -41,7 +42,7 @@ func offline(t *testing.T) map[string]string {
 // refuses starts the API, which must fail, and returns what it says.
 func refuses(t *testing.T, settings map[string]string) string {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience) // if it starts after all
+	ctx, cancel := context.WithTimeout(t.Context(), wait.Patience) // if it starts after all
 	defer cancel()
 	cmd := exec.CommandContext(ctx, filepath.Join(staged, "azure", "taskgate"))
 	cmd.Env = []string{}

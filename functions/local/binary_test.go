@@ -17,6 +17,7 @@ import (
 
 	"github.com/taskgate/taskgate/core/task"
 	"github.com/taskgate/taskgate/tests/apitest"
+	"github.com/taskgate/taskgate/tests/wait"
 )
 
 // binary is the real thing, built once for all tests.
@@ -35,9 +36,6 @@ func TestMain(m *testing.M) {
 	_ = os.RemoveAll(dir)
 	os.Exit(code)
 }
-
-// patience bounds what the tests wait for.
-const patience = 30 * time.Second
 
 // process is a running taskgate.
 type process struct {
@@ -101,7 +99,7 @@ func start(t *testing.T, dir string, environ ...string) *process {
 		}
 		p.exited <- p.cmd.Wait()
 	}()
-	deadline := time.After(patience)
+	deadline := time.After(wait.Patience)
 	for {
 		select {
 		case line, open := <-lines:
@@ -131,7 +129,7 @@ func (p *process) kill() {
 	select {
 	case err := <-p.exited:
 		p.exited <- err
-	case <-time.After(patience):
+	case <-time.After(wait.Patience):
 		p.Error("the process does not die")
 	}
 }

@@ -18,6 +18,7 @@ import (
 
 	"github.com/taskgate/taskgate/core/task"
 	"github.com/taskgate/taskgate/tests/blackbox"
+	"github.com/taskgate/taskgate/tests/wait"
 )
 
 func TestTheDemoWorkerRunsEachOfItsTasks(t *testing.T) {
@@ -175,7 +176,7 @@ func TestItStopsWhenAskedTo(t *testing.T) {
 		if err != nil {
 			t.Errorf("it ended with %v: %s", err, p.log)
 		}
-	case <-time.After(patience):
+	case <-time.After(wait.Patience):
 		t.Error("it does not stop")
 	}
 }

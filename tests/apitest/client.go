@@ -11,6 +11,7 @@ import (
 	"github.com/go-json-experiment/json"
 
 	"github.com/taskgate/taskgate/core/task"
+	"github.com/taskgate/taskgate/tests/wait"
 )
 
 // Client sends requests to a service.
@@ -63,13 +64,10 @@ func Document(t testing.TB, status int, answer []byte) task.Document {
 	return doc
 }
 
-// patience bounds what tests wait for: they share their machine.
-const patience = 30 * time.Second
-
 // Finished waits for a task to finish, asking for it by get.
 func Finished(t testing.TB, id string, get func(path string) (status int, answer []byte)) task.Document {
 	t.Helper()
-	for deadline := time.Now().Add(patience); ; {
+	for deadline := time.Now().Add(wait.Patience); ; {
 		status, answer := get("/v1/tasks/" + id + "?wait=10")
 		doc := Document(t, status, answer)
 		if doc.IsFinished {
@@ -86,9 +84,9 @@ func Until(t testing.TB, what string, done func() bool) {
 	t.Helper()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
-	for deadline := time.Now().Add(patience); !done(); <-tick.C {
+	for deadline := time.Now().Add(wait.Patience); !done(); <-tick.C {
 		if time.Now().After(deadline) {
-			t.Fatalf("waited %v for %s", patience, what)
+			t.Fatalf("waited %v for %s", wait.Patience, what)
 		}
 	}
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/taskgate/taskgate/core/httpapi"
 	"github.com/taskgate/taskgate/core/task"
 	"github.com/taskgate/taskgate/tests/apitest"
+	"github.com/taskgate/taskgate/tests/wait"
 )
 
 // Target is a running service.
@@ -35,9 +36,6 @@ type Target struct {
 	// waits for it until ctx ends, and may be called concurrently.
 	Receive func(ctx context.Context, taskID string) (task.Message, error)
 }
-
-// patience bounds everything that the suite waits for.
-const patience = 20 * time.Second
 
 // Run runs the suite. Its cases share nothing but the service, and run side by side.
 func Run(t *testing.T, target Target) {
@@ -220,10 +218,10 @@ func (c *client) wantState(id, state string) task.Document {
 	return doc
 }
 
-// until polls until done, within the suite's patience.
+// until polls until done, within [wait.Patience].
 func (c *client) until(what string, done func() bool) {
 	c.Helper()
-	ctx, cancel := context.WithTimeout(c.Context(), patience)
+	ctx, cancel := context.WithTimeout(c.Context(), wait.Patience)
 	defer cancel()
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
@@ -231,7 +229,7 @@ func (c *client) until(what string, done func() bool) {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			c.Fatalf("waited %v for %s", patience, what)
+			c.Fatalf("waited %v for %s", wait.Patience, what)
 		}
 	}
 }

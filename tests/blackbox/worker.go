@@ -9,6 +9,7 @@ import (
 	"github.com/taskgate/taskgate/core/httpapi"
 	"github.com/taskgate/taskgate/core/task"
 	"github.com/taskgate/taskgate/tests/apitest"
+	"github.com/taskgate/taskgate/tests/wait"
 )
 
 // worker reports on one task, with nothing but what its message carries.
@@ -21,7 +22,7 @@ type worker struct {
 // receive waits for the task's message and becomes its worker.
 func (c *client) receive(id string) worker {
 	c.Helper()
-	ctx, cancel := context.WithTimeout(c.Context(), patience)
+	ctx, cancel := context.WithTimeout(c.Context(), wait.Patience)
 	defer cancel()
 	m, err := c.target.Receive(ctx, id)
 	if err != nil {

@@ -12,10 +12,8 @@ import (
 	"github.com/go-json-experiment/json"
 
 	"github.com/taskgate/taskgate/core/task"
+	"github.com/taskgate/taskgate/tests/wait"
 )
-
-// patience bounds what the tests wait for.
-const patience = time.Minute
 
 // Client is a caller of the API, as any application is: it knows nothing of the
 // service, and does as Retry-After tells it.
@@ -75,7 +73,7 @@ func (s *Service) took(c *cell, a answer) error {
 // repeated repeats a request with its key until it is accepted: it is told to
 // wait only while the request that was killed may still be dispatching.
 func (s *Service) repeated(ctx context.Context, c *cell) error {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, wait.Patience)
 	defer cancel()
 	for {
 		a, err := s.Client.enqueue(ctx, s.Targets[c.target], c)
@@ -99,7 +97,7 @@ func (s *Service) repeated(ctx context.Context, c *cell) error {
 
 // runs waits until the task has finished.
 func (s *Service) runs(ctx context.Context, c *cell) error {
-	for deadline := time.Now().Add(patience); ; {
+	for deadline := time.Now().Add(wait.Patience); ; {
 		a, err := s.Client.send(ctx, "GET", "/v1/tasks/"+c.id+"?wait=10", "", "")
 		if err != nil || a.status != http.StatusOK {
 			return fmt.Errorf("get: %d %s, %v", a.status, a.body, err)

@@ -13,14 +13,10 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/taskgate/taskgate/tests/emulators/internal/child"
+	"github.com/taskgate/taskgate/tests/wait"
 )
-
-// startLimit is how long an emulator may take to listen. They need 0.2–0.6 s alone, and many times
-// that on a machine which compiles beside the tests.
-const startLimit = 30 * time.Second
 
 // Endpoint is one running emulator. Its methods are for the test's own goroutine.
 type Endpoint struct {
@@ -133,7 +129,7 @@ func (e *Endpoint) stop() {
 // a restart needs the old one, and tries again while somebody else's connection happens to hold it.
 func (e *Endpoint) run() {
 	e.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), startLimit)
+	ctx, cancel := context.WithTimeout(context.Background(), wait.Patience)
 	defer cancel()
 	for {
 		err := e.attempt(ctx)

@@ -26,12 +26,13 @@ import (
 	"github.com/taskgate/taskgate/tests/emulators"
 	"github.com/taskgate/taskgate/tests/emulators/awsemu"
 	"github.com/taskgate/taskgate/tests/emulators/azureemu"
+	"github.com/taskgate/taskgate/tests/wait"
 )
 
 // within bounds one test's calls to its emulator.
 func within(t *testing.T) context.Context {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), wait.Patience)
 	t.Cleanup(cancel)
 	return ctx
 }
@@ -208,7 +209,7 @@ func TestNoEmulatorOutlivesAKilledTest(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = cmd.Wait()
-	_ = conn.SetReadDeadline(time.Now().Add(10 * time.Second))
+	_ = conn.SetReadDeadline(time.Now().Add(wait.Patience))
 	if _, err := conn.Read(make([]byte, 1)); errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Fatal("the emulator is still alive")
 	}

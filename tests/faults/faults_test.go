@@ -83,7 +83,7 @@ func TestMutantsAreCaught(t *testing.T) {
 	} {
 		t.Run(defect, func(t *testing.T) {
 			t.Parallel()
-			cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestSubject$")
+			cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestSubject$", "-test.failfast")
 			cmd.Env = append(os.Environ(), defectEnv+"="+defect)
 			out, err := cmd.CombinedOutput()
 			if err == nil || !strings.Contains(string(out), says) {

@@ -16,6 +16,7 @@ import (
 
 	"github.com/taskgate/taskgate/core/task"
 	"github.com/taskgate/taskgate/tests/emulators/faultproxy"
+	"github.com/taskgate/taskgate/tests/wait"
 )
 
 // Want is what a call may answer during a fault.
@@ -66,9 +67,9 @@ type Subject struct {
 const (
 	patience = 4 * time.Second
 	silence  = 400 * time.Millisecond
-	slack    = 3 * time.Second
-	recovery = 8 * time.Second // a connection that is silent still may cost one more attempt
-	leakTime = 15 * time.Second
+	slack    = wait.Slack
+	recovery = wait.Slack // a connection that is still silent may cost one more attempt
+	leakTime = wait.Patience
 )
 
 // Run tests the subject, a subtest for each fault.

@@ -17,6 +17,7 @@ import (
 	"github.com/taskgate/taskgate/tests/emulators"
 	"github.com/taskgate/taskgate/tests/emulators/faultproxy"
 	"github.com/taskgate/taskgate/tests/faults"
+	"github.com/taskgate/taskgate/tests/wait"
 )
 
 func record() *task.Record {
@@ -58,17 +59,10 @@ func create1(ctx context.Context, s *dynamostore.Table) error {
 	return err
 }
 
-// recovers repeats a call until it succeeds, which must be within a second.
+// recovers calls until a call succeeds.
 func recovers(t testing.TB, s *dynamostore.Table) {
 	t.Helper()
-	start := time.Now()
-	var err error
-	for time.Since(start) < time.Second {
-		if err = create1(t.Context(), s); err == nil {
-			return
-		}
-	}
-	t.Fatalf("not recovered after %v: %v", time.Since(start), err)
+	wait.Succeeds(t, "a recovery", func() error { return create1(t.Context(), s) })
 }
 
 // TestReadsOfOneTaskAreConsistent: the emulator's always are, so what counts is
@@ -148,7 +142,7 @@ func TestASilentPeerIsBoundedAndOneSilentConnectionIsReplaced(t *testing.T) {
 	p.Always(puts, faultproxy.SilentAfter)
 	start := time.Now()
 	unavailable(t, "Create", create1(t.Context(), s))
-	if took := time.Since(start); took > awssdk.AnswerTime+time.Second {
+	if took := time.Since(start); took > awssdk.AnswerTime+wait.Slack {
 		t.Errorf("the answer took %v", took)
 	}
 }

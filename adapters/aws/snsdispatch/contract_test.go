@@ -25,6 +25,7 @@ import (
 	"github.com/taskgate/taskgate/tests/emulators/faultproxy"
 	"github.com/taskgate/taskgate/tests/emulators/schedulerdouble"
 	"github.com/taskgate/taskgate/tests/faults"
+	"github.com/taskgate/taskgate/tests/wait"
 )
 
 var _ task.BatchDispatcher = (*snsdispatch.Topic)(nil)
@@ -73,7 +74,7 @@ func createTopic(t testing.TB, url, name string, topicAttributes map[string]stri
 	return func(ctx context.Context) (dispatchtest.Delivery, error) {
 		for {
 			out, err := queues.ReceiveMessage(context.WithoutCancel(ctx), &sqs.ReceiveMessageInput{
-				QueueUrl: queue.QueueUrl, MessageAttributeNames: []string{"All"}, VisibilityTimeout: 5,
+				QueueUrl: queue.QueueUrl, MessageAttributeNames: []string{"All"}, VisibilityTimeout: 30,
 				MessageSystemAttributeNames: []types.MessageSystemAttributeName{types.MessageSystemAttributeNameAll},
 			})
 			if err != nil {
@@ -183,7 +184,7 @@ func TestSizeLimitIsReadFromTheTopicIfPermitted(t *testing.T) {
 	if l := d.Limits(t.Context(), "tasks", 0); *l.MaxMessageBytes != 256<<10-1280 || !l.FanOut || l.SupportsDefer {
 		t.Errorf("before it is read: %+v, %d bytes", l, *l.MaxMessageBytes)
 	}
-	for end := time.Now().Add(10 * time.Second); *d.Limits(t.Context(), "tasks", 0).MaxMessageBytes != 1<<20-1280; <-time.After(10 * time.Millisecond) {
+	for end := time.Now().Add(wait.Patience); *d.Limits(t.Context(), "tasks", 0).MaxMessageBytes != 1<<20-1280; <-time.After(10 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("it is never read")
 		}

@@ -168,13 +168,13 @@ func TestShortRetentionIsReadFromTheQueue(t *testing.T) {
 }
 
 // receiver takes messages out of a queue, as a worker has them. A call is never
-// given up, and a message whose call broke all the same comes back in 5 s.
+// given up, and a message whose call broke all the same comes back in 30 s.
 func receiver(endpoint, queueURL string) func(context.Context) (dispatchtest.Delivery, error) {
 	c := sqs.NewFromConfig(awsemu.Config(endpoint))
 	return func(ctx context.Context) (dispatchtest.Delivery, error) {
 		for {
 			out, err := c.ReceiveMessage(context.WithoutCancel(ctx), &sqs.ReceiveMessageInput{
-				QueueUrl: &queueURL, MaxNumberOfMessages: 1, MessageAttributeNames: []string{"All"}, VisibilityTimeout: 5,
+				QueueUrl: &queueURL, MaxNumberOfMessages: 1, MessageAttributeNames: []string{"All"}, VisibilityTimeout: 30,
 				MessageSystemAttributeNames: []types.MessageSystemAttributeName{types.MessageSystemAttributeNameAll},
 			})
 			if err != nil {

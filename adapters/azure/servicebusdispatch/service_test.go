@@ -11,6 +11,7 @@ import (
 	"github.com/taskgate/taskgate/core/task"
 	"github.com/taskgate/taskgate/core/task/tasktest"
 	"github.com/taskgate/taskgate/tests/emulators"
+	"github.com/taskgate/taskgate/tests/wait"
 )
 
 func service(d task.Dispatcher) *task.Service {
@@ -49,16 +50,11 @@ func TestAKeyedRequestThatIsRepeatedEndsWithOneRecordAndOneMessage(t *testing.T)
 			if task.KindOf(err) != task.Unavailable {
 				t.Fatalf("the first request: %v, want %s", err, task.Unavailable)
 			}
-			start := time.Now()
 			var a task.Accepted
-			for time.Since(start) < time.Second {
-				if a, err = s.Enqueue(t.Context(), call, req); err == nil {
-					break
-				}
-			}
-			if err != nil {
-				t.Fatalf("repeated: %v", err)
-			}
+			wait.Succeeds(t, "the repeated request", func() error {
+				a, err = s.Enqueue(t.Context(), call, req)
+				return err
+			})
 			sameIDs(t, c.w.ids(t, 1), []string{a.Task.ID})
 			page, err := s.Store.List(t.Context(), task.Query{Limit: 10})
 			if err != nil || len(page.Records) != 1 || !page.Records[0].Keyed.Dispatched {

@@ -135,7 +135,7 @@ func batchHonoursDue(ctx context.Context, s Subject) error {
 	}
 	in := inbox{} // of both, so that one that comes early is not passed over
 	there := func() bool { return len(in[atOnce.ID]) > 0 }
-	if err := s.receive(ctx, orElse(s.Patience, 10*time.Second), in, there, later, atOnce); err != nil {
+	if err := s.receive(ctx, s.patience(), in, there, later, atOnce); err != nil {
 		return err
 	}
 	if !there() {

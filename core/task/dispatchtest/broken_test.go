@@ -151,6 +151,7 @@ func newSubject(limits limitsOf, cancelRefs bool, defect func(*broken)) dispatch
 		},
 		Store:         store,
 		OversizeBytes: oversizeBytes,
+		Patience:      10 * time.Second, // shorter than the delay of the slowest mutant
 	}
 }
 

@@ -3,7 +3,6 @@ package dispatchtest
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"github.com/taskgate/taskgate/core/task"
 )
@@ -53,7 +52,7 @@ func (s Subject) onlyNeighbours(ctx context.Context, ms [3]task.Outgoing) error 
 	}
 	in := inbox{}
 	both := func() bool { return len(in[ms[0].ID]) > 0 && len(in[ms[2].ID]) > 0 }
-	if err := s.receive(ctx, orElse(s.Patience, 10*time.Second), in, both, ms[:]...); err != nil {
+	if err := s.receive(ctx, s.patience(), in, both, ms[:]...); err != nil {
 		return err
 	}
 	if !both() {

@@ -45,7 +45,7 @@ type Subject struct {
 	// 0 = 2 seconds.
 	Late time.Duration
 	// Patience is how long, by the wall clock, Receive may take to return a
-	// message that is there; 0 = 10 seconds.
+	// message that is there; 0 = a minute.
 	Patience time.Duration
 	// Quiet is how long, by the wall clock, it takes to be sure that there is no
 	// message; 0 = 100 milliseconds.
@@ -77,7 +77,7 @@ var ErrInapplicable = errors.New("does not apply")
 
 // caseTime bounds one case, so that a dispatcher that hangs fails and does not
 // stop the suite.
-const caseTime = 2 * time.Minute
+const caseTime = 5 * time.Minute
 
 // Run checks each case as a subtest, on the subject that open returns for it.
 func Run(t *testing.T, open func(t *testing.T) Subject) {
@@ -123,6 +123,8 @@ func (s Subject) waitUntil(ctx context.Context, t time.Time) error {
 }
 
 func (s Subject) late() time.Duration { return orElse(s.Late, 2*time.Second) }
+
+func (s Subject) patience() time.Duration { return orElse(s.Patience, time.Minute) }
 
 func orElse(d, otherwise time.Duration) time.Duration {
 	if d == 0 {

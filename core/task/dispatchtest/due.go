@@ -106,7 +106,7 @@ func delayedIsKept(ctx context.Context, s Subject) error {
 // clock moves by itself, and so it is not waited for: the answer is how long to
 // wait for m.
 func (s Subject) becomeDue(ctx context.Context, m task.Outgoing) (time.Duration, error) {
-	patience := orElse(s.Patience, 10*time.Second)
+	patience := s.patience()
 	if s.WaitUntil == nil {
 		return max(0, m.Due.Sub(s.now())) + s.late() + patience, nil
 	}

@@ -135,7 +135,7 @@ func keepsGroupLimit(ctx context.Context, s Subject) error {
 	for i := range ms {
 		in := inbox{}
 		some := func() bool { return len(in) > 0 }
-		if err := s.receive(ctx, orElse(s.Patience, 10*time.Second), in, some, ms...); err != nil {
+		if err := s.receive(ctx, s.patience(), in, some, ms...); err != nil {
 			return err
 		}
 		got := in[ms[i].ID]

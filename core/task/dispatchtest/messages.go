@@ -86,7 +86,7 @@ func (s Subject) expect(ctx context.Context, ms ...task.Outgoing) (inbox, error)
 		}
 		return n
 	}
-	err := s.receive(ctx, orElse(s.Patience, 10*time.Second), in, func() bool { return missing() == 0 }, ms...)
+	err := s.receive(ctx, s.patience(), in, func() bool { return missing() == 0 }, ms...)
 	if err == nil && missing() > 0 {
 		err = fmt.Errorf("of %d messages %d have not arrived", len(ms), missing())
 	}

@@ -115,7 +115,7 @@ func dueAfter(s Subject, after time.Duration) (t task.Time) {
 
 // delivered receives until the message of that id comes.
 func (s Subject) delivered(ctx context.Context, id string) (Delivery, error) {
-	ctx, cancel := context.WithTimeout(ctx, orElse(s.Patience, 10*time.Second)+s.late())
+	ctx, cancel := context.WithTimeout(ctx, s.patience()+s.late())
 	defer cancel()
 	for {
 		d, err := s.Receive(ctx)

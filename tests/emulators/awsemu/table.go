@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+
+	"github.com/taskgate/taskgate/tests/wait"
 )
 
 // CreateTable creates a table and waits until it takes items. A new table is CREATING for a moment,
@@ -20,7 +22,7 @@ func CreateTable(t testing.TB, client *dynamodb.Client, table *dynamodb.CreateTa
 	waiter := dynamodb.NewTableExistsWaiter(client, func(o *dynamodb.TableExistsWaiterOptions) {
 		o.MinDelay, o.MaxDelay = 5*time.Millisecond, 50*time.Millisecond
 	})
-	if err := waiter.Wait(ctx, &dynamodb.DescribeTableInput{TableName: table.TableName}, 10*time.Second); err != nil {
+	if err := waiter.Wait(ctx, &dynamodb.DescribeTableInput{TableName: table.TableName}, wait.Patience); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -16,6 +16,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/taskgate/taskgate/tests/wait"
 )
 
 // Proxy forwards HTTP requests to one upstream, but for those that a script fails. Its methods may
@@ -106,7 +108,7 @@ func (p *Proxy) Requests(match Match) []*Request {
 func (p *Proxy) Count(match Match) int { return len(p.Requests(match)) }
 
 // Await returns once n matching requests have arrived, failed or not. It fails the test when nothing
-// arrives for 20 s.
+// arrives for [wait.Patience].
 func (p *Proxy) Await(t testing.TB, match Match, n int) {
 	t.Helper()
 	for {
@@ -119,26 +121,23 @@ func (p *Proxy) Await(t testing.TB, match Match, n int) {
 		}
 		select {
 		case <-arrival:
-		case <-time.After(awaitLimit):
-			t.Fatalf("%d of %d requests arrived within %v", got, n, awaitLimit)
+		case <-time.After(wait.Patience):
+			t.Fatalf("%d of %d requests arrived within %v", got, n, wait.Patience)
 		}
 	}
 }
-
-// awaitLimit is how long Await waits between requests.
-const awaitLimit = 20 * time.Second
 
 // Held is the number of requests that are held or silenced now: each is at the step at which its
 // fault stops it.
 func (p *Proxy) Held() int { return int(p.holding.Load()) }
 
 // AwaitHeld returns once n are held by all the proxies together, whose Held methods are given. It fails
-// the test when that takes 20 s.
+// the test when that takes longer than [wait.Patience].
 func AwaitHeld(t testing.TB, n int, helds ...func() int) {
 	t.Helper()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	for deadline := time.Now().Add(awaitLimit); ; <-tick.C {
+	for deadline := time.Now().Add(wait.Patience); ; <-tick.C {
 		all := 0
 		for _, held := range helds {
 			all += held()
@@ -147,7 +146,7 @@ func AwaitHeld(t testing.TB, n int, helds ...func() int) {
 			return
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("%d of %d are held after %v", all, n, awaitLimit)
+			t.Fatalf("%d of %d are held after %v", all, n, wait.Patience)
 		}
 	}
 }

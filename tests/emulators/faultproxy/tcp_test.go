@@ -16,6 +16,7 @@ import (
 	"github.com/taskgate/taskgate/tests/emulators"
 	"github.com/taskgate/taskgate/tests/emulators/azureemu"
 	"github.com/taskgate/taskgate/tests/emulators/faultproxy"
+	"github.com/taskgate/taskgate/tests/wait"
 )
 
 // echo is a proxy in front of a server that sends back what it gets.
@@ -85,7 +86,7 @@ func TestDroppedAndResetConnectionsEnd(t *testing.T) {
 			t.Fatal(err)
 		}
 		end()
-		_ = conn.SetDeadline(time.Now().Add(5 * time.Second))
+		_ = conn.SetDeadline(time.Now().Add(wait.Patience))
 		if _, err := conn.Read(make([]byte, 1)); !errors.Is(err, want) {
 			t.Errorf("got %v, want %v", err, want)
 		}
@@ -150,7 +151,7 @@ func TestABusClientSurvivesADroppedIdleConnection(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), wait.Patience)
 	defer cancel()
 	for _, end := range []func(){func() {}, p.Drop, p.Reset} {
 		end()
@@ -192,7 +193,7 @@ func TestAConnectionIsHeldAtAText(t *testing.T) {
 			c.hold(p, "stop")
 			p.Watch("o")
 			conn := connect(t, p)
-			_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+			_ = conn.SetDeadline(time.Now().Add(wait.Patience))
 			answer := make([]byte, 4)
 			if _, err := conn.Write([]byte("one ")); err != nil {
 				t.Fatal(err)
@@ -267,7 +268,7 @@ func TestConnectionsBreakWhereTheScriptSays(t *testing.T) {
 			if open {
 				c.begin()
 			}
-			_ = conn.SetDeadline(time.Now().Add(5 * time.Second))
+			_ = conn.SetDeadline(time.Now().Add(wait.Patience))
 			_, _ = conn.Write([]byte("text"))
 			got := make([]byte, 4)
 			n, err := io.ReadFull(conn, got)
@@ -293,7 +294,7 @@ func TestConnectionsBreakWhereTheScriptSays(t *testing.T) {
 		t.Errorf("late: %v after %v, %d open", err, time.Since(start), p.Open())
 	}
 	_ = conn.Close()
-	for end := time.Now().Add(5 * time.Second); p.Open() > 0; <-time.After(time.Millisecond) {
+	for end := time.Now().Add(wait.Patience); p.Open() > 0; <-time.After(time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("%d connections are open", p.Open())
 		}

@@ -18,11 +18,12 @@ import (
 	"time"
 
 	"github.com/taskgate/taskgate/tests/emulators/internal/child"
+	"github.com/taskgate/taskgate/tests/wait"
 )
 
 const (
 	readyPoll    = 25 * time.Millisecond // WorkerReadyCheckPollingIntervalMilliseconds
-	readyLimit   = 30 * time.Second      // HttpWorkerOptions.InitializationTimeout
+	readyLimit   = wait.Patience         // a busy machine's; HttpWorkerOptions.InitializationTimeout is 30 s
 	maxErrors    = 3                     // HttpFunctionInvocationDispatcher.RestartWorkerChannel
 	exitRestart  = 200                   // an exit code that asks for a restart and is no error
 	hostVersion  = "4.1037.0.0"

@@ -11,9 +11,9 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/taskgate/taskgate/tests/emulators/functionshost"
+	"github.com/taskgate/taskgate/tests/wait"
 )
 
 // TestMain makes the test binary its own custom handler.
@@ -199,7 +199,7 @@ func TestProxyingStreams(t *testing.T) {
 
 func TestTheHandlerIsRestartedByTheHostsRules(t *testing.T) {
 	h := apiHost(t, forwarding)
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), wait.Patience)
 	defer cancel()
 	if line, err := h.AwaitLog(ctx, "serving for"); err != nil || strings.HasSuffix(line, os.Getenv("HOME")) {
 		t.Errorf("%q, %v: the test's environment was inherited", line, err)
@@ -229,7 +229,7 @@ func TestTheHandlerIsRestartedByTheHostsRules(t *testing.T) {
 func TestAnExitWithZeroIsNotRestarted(t *testing.T) {
 	h := apiHost(t, forwarding)
 	do(t, "POST", h.URL()+"/v1/exit?with=0", "", nil)
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), wait.Patience)
 	defer cancel()
 	if err := h.AwaitShutdown(ctx); err != nil {
 		t.Error(err)

@@ -8,7 +8,6 @@ import (
 	"io"
 	"net/http"
 	"testing"
-	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azqueue/v2"
@@ -16,6 +15,7 @@ import (
 	"github.com/taskgate/taskgate/tests/emulators"
 	"github.com/taskgate/taskgate/tests/emulators/azureemu"
 	"github.com/taskgate/taskgate/tests/emulators/functionshost"
+	"github.com/taskgate/taskgate/tests/wait"
 )
 
 // work is the handler's queue function; the message says what becomes of it.
@@ -46,7 +46,7 @@ func work(w http.ResponseWriter, r *http.Request) {
 
 func expect(t *testing.T, h *functionshost.Host, lines ...string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), wait.Patience)
 	defer cancel()
 	for _, want := range lines {
 		if _, err := h.AwaitLog(ctx, want); err != nil {
@@ -142,7 +142,7 @@ func TestBusMessagesAreCompletedOrDeadLettered(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), wait.Patience)
 	defer cancel()
 	for _, text := range []string{"good", "fail"} {
 		if err := sender.SendMessage(ctx, &azservicebus.Message{Body: []byte(text)}, nil); err != nil {
