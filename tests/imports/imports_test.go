@@ -1,12 +1,14 @@
-// Package imports holds the repository to its layout: functions → adapters →
-// core, never back or sideways; no cloud's binary links the other cloud's SDK;
-// and nothing that is deployed links what is only for tests.
+// Package imports holds the repository to its layout: functions use adapters,
+// adapters use core, and never the other way round; no cloud's binary links the
+// other cloud's SDK; nothing that is deployed links what only tests need; the
+// root holds only what docs/contributing.md lists.
 package imports_test
 
 import (
 	"encoding/json"
 	"errors"
 	"io"
+	"os"
 	"os/exec"
 	"slices"
 	"strings"
@@ -20,14 +22,22 @@ const (
 	azureSDK = "github.com/Azure/"
 )
 
-// rules say of the packages below each folder what they may not link.
+// suites are the packages below core that hold contracts and fakes for tests.
+// They alone may use package testing and tests/.
+var suites = []string{"core/task/storetest", "core/task/dispatchtest", "core/task/tasktest", "core/httpapi/doortest"}
+
+// rules say what the packages below a folder must not link, directly or not.
+// A path that ends in a slash stands for everything below it.
 var rules = []struct{ below, never, why string }{
 	{"core/", module + "adapters/", "core knows no adapter"},
 	{"core/", module + "functions/", "core knows no main"},
+	{"core/", module + "clients/", "core knows no client"},
+	{"core/", module + "bench/", "core knows no benchmark"},
 	{"core/", awsSDK, "core knows no cloud"},
 	{"core/", azureSDK, "core knows no cloud"},
 	{"core/", "github.com/cockroachdb/", "core knows no database"},
 	{"adapters/", module + "functions/", "adapters know no main"},
+	{"adapters/", module + "clients/", "adapters know no client"},
 	{"adapters/aws/", azureSDK, "one cloud's adapters never link the other's SDK"},
 	{"adapters/aws/", module + "adapters/azure/", "adapters do not reach sideways"},
 	{"adapters/aws/", module + "adapters/local/", "adapters do not reach sideways"},
@@ -40,10 +50,27 @@ var rules = []struct{ below, never, why string }{
 	{"functions/local", azureSDK, "the embedded default knows no cloud"},
 	{"functions/aws", azureSDK, "one cloud's binary never links the other's SDK"},
 	{"functions/azure", awsSDK, "one cloud's binary never links the other's SDK"},
-	{"functions/", "testing", "no production binary links a test suite"},
 	{"functions/", "github.com/anishathalye/", "no production binary links a model checker"},
-	{"functions/", module + "core/task/tasktest", "no production binary links a fake"},
-	{"functions/", module + "tests/", "no production binary links what is only for tests"},
+	{"clients/", module + "core/", "clients know only the wire"},
+	{"clients/", module + "adapters/", "clients know only the wire"},
+	{"clients/", module + "functions/", "clients know only the wire"},
+	{"clients/", awsSDK, "clients know no cloud"},
+	{"clients/", azureSDK, "clients know no cloud"},
+	{"tools/", module + "tests/", "tools are used without the tests"},
+}
+
+// deployed are the folders whose packages, but for the suites, end up in
+// somebody's program.
+var deployed = []string{"core/", "adapters/", "functions/", "clients/"}
+
+// forTests is what no deployed package links.
+var forTests = append([]string{"testing", module + "tests/"}, qualified(suites)...)
+
+func qualified(local []string) (paths []string) {
+	for _, p := range local {
+		paths = append(paths, module+p)
+	}
+	return paths
 }
 
 // pkg is what go list says of a package.
@@ -71,7 +98,7 @@ func list(t *testing.T) (pkgs []pkg) {
 	}
 }
 
-func TestNothingLinksWhatItMayNot(t *testing.T) {
+func TestPackagesLinkOnlyWhatTheLayoutAllows(t *testing.T) {
 	seen := 0
 	for _, p := range list(t) {
 		local := strings.TrimPrefix(p.ImportPath, module)
@@ -85,8 +112,44 @@ func TestNothingLinksWhatItMayNot(t *testing.T) {
 			}
 		}
 	}
-	if seen < len(rules)/2 {
+	if seen < 100 {
 		t.Errorf("only %d checks were made: do the folders still have these names?", seen)
+	}
+}
+
+func TestNothingDeployedLinksWhatIsForTests(t *testing.T) {
+	seen := 0
+	for _, p := range list(t) {
+		local := strings.TrimPrefix(p.ImportPath, module)
+		if slices.Contains(suites, local) || !slices.ContainsFunc(deployed, func(folder string) bool { return strings.HasPrefix(local, folder) }) {
+			continue
+		}
+		seen++
+		for _, dep := range p.Deps {
+			if slices.ContainsFunc(forTests, func(never string) bool { return breaks(dep, never) }) {
+				t.Errorf("%s links %s, which is for tests", local, dep)
+			}
+		}
+	}
+	if seen < 30 {
+		t.Errorf("only %d packages were checked: do the folders still have these names?", seen)
+	}
+}
+
+// TestTheRootHoldsOnlyWhatIsListed also allows dot-files, and build/, which is made.
+func TestTheRootHoldsOnlyWhatIsListed(t *testing.T) {
+	listed := []string{
+		"README.md", "LICENSE", "CHANGELOG.md", "Makefile", "go.mod", "go.sum", "template.yaml", "host.json",
+		"core", "adapters", "functions", "clients", "infra", "tests", "bench", "docs", "tools", "build",
+	}
+	entries, err := os.ReadDir("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		if !strings.HasPrefix(e.Name(), ".") && !slices.Contains(listed, e.Name()) {
+			t.Errorf("%s is not one of the root's entries", e.Name())
+		}
 	}
 }
 
