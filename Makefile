@@ -6,8 +6,10 @@ BUILD   ?= build
 # them, and no shell may evaluate them: recipes use them as quoted variables of
 # their environment, "$$NAME".
 $(foreach v,ARCH AZURE_AUTH BUILD KEY NAME PARAMETERS SCOPES TASK TASKS TIMEOUT URL,$(eval override $(v) := $$(value $(v)))$(eval export $(v)))
-# Tests wait for emulators more than they compute: more packages at once than processors.
+# Tests wait for emulators more than they compute: run more packages at once than there are processors.
 TESTING := -p 4 -timeout 10m
+# The race detector sees nothing of these: they test programs that are built without it, or pages.
+RACELESS := /functions/(aws|azure|local)(-worker)?$$|/(bench|docs|tools)(/|$$)|/tests/(docs|emulators|imports)(/|$$)
 # -buildvcs: the version is stamped from the Git tag or commit, even where GOFLAGS turns that off.
 RELEASE := -trimpath -buildvcs=auto -ldflags '-s -w'
 LAMBDA   = CGO_ENABLED=0 GOOS=linux GOARCH="$$ARCH" $(GO) build $(RELEASE) -tags lambda.norpc
@@ -82,10 +84,10 @@ remove-azure: ## remove all that infra/azure made in Azure, the tasks included; 
 test: emulators contract-tools ## run all tests, installing the emulators that they need
 	$(GO) test $(TESTING) ./...
 
-race: emulators ## run the tests under the race detector (a part of make check)
-	$(GO) test $(TESTING) -race -short ./...
+race: emulators ## run the Go tests under the race detector, where it can find something (part of make check)
+	$(GO) test $(TESTING) -race -short $$($(GO) list ./... | grep -vE '$(RACELESS)')
 
-check: ## gofmt, vet, staticcheck, race tests, import rules, tidy go.mod
+check: ## check the format, the code (vet, staticcheck), go.mod and the imports, and run the race tests
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); test -z "$$unformatted" || { echo "not gofmt'ed: $$unformatted"; exit 1; }
 	$(GO) vet ./...
 	$(TOOL) staticcheck -checks inherit,-ST1005 ./... # ST1005: a suite's errors begin with the method that broke its contract
@@ -120,13 +122,13 @@ mutants: ## show that each deliberate defect is caught by its case of the contra
 bench: ## measure, side by side with peers and floors (docs/performance.md)
 	./bench/run
 
-soak: emulators ## the long runs: kills, seeds and histories by the ten thousand, and each fuzz target for 10 minutes
+soak: emulators ## run the long tests for hours: tens of thousands of kills, seeds and histories, and each fuzz target for 10 minutes
 	TASKGATE_SOAK=1 $(GO) test -count=1 -timeout 60m -run Soak -v ./tests/simulation ./functions/local ./adapters/aws/dynamostore
 	TASKGATE_SOAK=1 $(GO) test -count=1 -run Mutants ./tests/faults
 	FUZZTIME=10m ./tools/fuzz
 
 fuzz: export FUZZTIME ?= 10s
-fuzz: ## fuzz every parser, for FUZZTIME each: make fuzz FUZZTIME=1m
+fuzz: ## fuzz every parser, each for FUZZTIME: make fuzz FUZZTIME=1m
 	./tools/fuzz
 
 generate: ## make openapi.json from openapi.yaml
@@ -141,4 +143,4 @@ key: ## mint an API key: make key NAME=shop SCOPES=enqueue+read
 clean: ## remove what was built
 	rm -rf build
 
-.PHONY: contract-tools help run local aws build-Function build-ExampleWorker sam-check deploy-aws smoke-aws remove-aws azure azure-check deploy-azure smoke-azure remove-azure test race check vuln release emulators mutants bench soak fuzz generate fmt key clean
+.PHONY: contract-tools help run local aws build-Function build-ExampleWorker sam-check deploy-aws smoke-aws remove-aws azure azure-check deploy-azure smoke-azure remove-azure test test-go race check vuln release emulators mutants bench soak fuzz generate fmt key clean
