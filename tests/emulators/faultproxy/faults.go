@@ -13,12 +13,11 @@ type Fault func(*Exchange)
 // Latency forwards the request d late.
 func Latency(d time.Duration) Fault {
 	return func(x *Exchange) {
-		timer := time.NewTimer(d)
+		due := make(chan struct{})
+		timer := time.AfterFunc(d, func() { close(due) })
 		defer timer.Stop()
-		select {
-		case <-timer.C:
+		if x.hold(due) {
 			x.pass()
-		case <-x.gone():
 		}
 	}
 }

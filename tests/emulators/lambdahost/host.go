@@ -59,8 +59,6 @@ type Host struct {
 	asked    chan struct{} // closed at the process's first poll
 	inflight map[string]*invocation
 	count    int
-	started  time.Time
-	startup  time.Duration
 }
 
 // Start spawns bootstrap and waits until it asks for its first invocation. The process is killed when
@@ -130,13 +128,6 @@ func (h *Host) Exited() <-chan struct{} {
 	return h.proc.Done()
 }
 
-// Startup is the time from spawning the process to its first poll.
-func (h *Host) Startup() time.Duration {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.startup
-}
-
 // startLimit is a busy machine's. Lambda's own limit of the init phase is 10 s.
 // https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html#runtimes-lifecycle-ib
 const startLimit = wait.Patience
@@ -149,7 +140,7 @@ func (h *Host) spawn() {
 	cmd.Env = append(h.environment(), h.options.Env...)
 	h.out.Reset()
 	h.mu.Lock()
-	h.asked, h.started = asked, time.Now()
+	h.asked = asked
 	proc, err := child.Start(cmd, &h.out)
 	h.proc = proc
 	h.mu.Unlock()

@@ -81,7 +81,6 @@ func (h *Host) next(w http.ResponseWriter, r *http.Request) {
 	select {
 	case <-h.asked:
 	default:
-		h.startup = time.Since(h.started)
 		close(h.asked)
 	}
 	h.mu.Unlock()
