@@ -13,7 +13,7 @@ import (
 	"github.com/taskgate/taskgate/core/task"
 )
 
-// attempt is one attempt at a task that this worker holds the lease of.
+// attempt is one attempt at a task. This worker holds its lease.
 type attempt struct {
 	reporter
 	number int
@@ -24,11 +24,12 @@ type attempt struct {
 
 	mu              sync.Mutex
 	cancelRequested bool
-	lost            *answer // not nil: nothing more is to be reported
+	lost            *answer // not nil: report nothing more
 }
 
-// heard takes note of an answer that came while the handler runs or waits to.
-func (a *attempt) heard(ans answer) {
+// obey does what the answer to an event asks for: it ends the handler's context when the attempt
+// is lost, or when a cancel was requested.
+func (a *attempt) obey(ans answer) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	switch ans.Code {
@@ -42,48 +43,49 @@ func (a *attempt) heard(ans answer) {
 	}
 }
 
-// gone returns the answer that ended the attempt, or nil.
-func (a *attempt) gone() *answer {
+// lostAnswer returns the answer that ended the attempt, or nil.
+func (a *attempt) lostAnswer() *answer {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.lost
 }
 
-func (a *attempt) asked() bool {
+// cancelWanted reports whether somebody requested a cancel.
+func (a *attempt) cancelWanted() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.cancelRequested
 }
 
-// beat keeps the lease until ctx ends or the attempt is lost. A lease that
-// lapsed because no heartbeat came through is not lost yet: a late heartbeat
+// beat keeps the lease until ctx ends or the attempt is lost. An attempt whose
+// lease lapsed because no heartbeat arrived is not lost yet: a late heartbeat
 // counts until a newer attempt starts.
 func (a *attempt) beat(ctx context.Context) {
-	// The lease may have begun with a report whose answer was lost, long before
-	// the repeat of it that was answered.
+	// The lease may have begun long ago: with a started event whose answer was
+	// lost. Only its repeat was answered.
 	due := time.NewTimer(a.lease/3 - time.Since(a.began))
 	defer due.Stop()
-	for a.gone() == nil {
+	for a.lostAnswer() == nil {
 		select {
 		case <-ctx.Done():
 			return
 		case <-due.C:
 		}
 		due.Reset(a.lease / 3)
-		a.tell(ctx, task.Event{Type: task.EventHeartbeat})
+		a.keepAlive(ctx, task.Event{Type: task.EventHeartbeat})
 	}
 }
 
-// tell sends a heartbeat or a progress, for as long as the next is not due, and
-// takes note of the answer.
-func (a *attempt) tell(ctx context.Context, e task.Event) {
+// keepAlive sends a heartbeat or a progress event, and obeys the answer. It tries until the next
+// heartbeat is due.
+func (a *attempt) keepAlive(ctx context.Context, e task.Event) {
 	e.Attempt, e.LeaseSeconds = a.number, int(a.lease/time.Second)
 	ans, err := a.send(ctx, e, a.lease/3)
 	if err == nil {
-		a.heard(ans)
+		a.obey(ans)
 		err = ans.err()
 	}
-	if err != nil && ctx.Err() == nil && a.gone() == nil {
+	if err != nil && ctx.Err() == nil && a.lostAnswer() == nil {
 		a.log.WarnContext(ctx, "report failed", "event", e.Type, "error", err)
 	}
 }
@@ -91,18 +93,18 @@ func (a *attempt) tell(ctx context.Context, e task.Event) {
 // progress is [Task.Progress] for a handler whose context is handling.
 func (a *attempt) progress(handling context.Context) func(context.Context, task.Progress) error {
 	return func(ctx context.Context, p task.Progress) error {
-		if a.gone() == nil {
-			a.tell(ctx, task.Event{Type: task.EventProgress, Progress: &p})
+		if a.lostAnswer() == nil {
+			a.keepAlive(ctx, task.Event{Type: task.EventProgress, Progress: &p})
 		}
 		return cmp.Or(context.Cause(handling), context.Cause(ctx))
 	}
 }
 
-// run calls the handler and encodes its result, with heartbeats all the while.
-// The event says how it went.
+// run calls the handler and encodes its result, and sends heartbeats meanwhile.
+// The event that it returns says how the attempt ended.
 func (a *attempt) run(ctx context.Context, h Handler, t *Task) task.Event {
-	// The lease is held for as long as the handler runs, and a handler may take
-	// its time to clean up after its context has ended.
+	// Keep the lease until the handler returns: it may still clean up after its
+	// context has ended.
 	beating, stop := context.WithCancel(context.WithoutCancel(ctx))
 	stopped := make(chan struct{})
 	go func() {
@@ -115,7 +117,7 @@ func (a *attempt) run(ctx context.Context, h Handler, t *Task) task.Event {
 	switch {
 	case err == nil:
 		return task.Event{Type: task.EventSucceeded, ReturnValue: result}
-	case a.asked():
+	case a.cancelWanted():
 		return task.Event{Type: task.EventCancelled}
 	case ctx.Err() != nil:
 		return failed(fmt.Errorf("the worker is stopping: %w", err))

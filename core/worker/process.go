@@ -23,15 +23,15 @@ const stopGrace = 5 * time.Second
 
 // Process runs the handler for a delivered message and says what to do with it.
 //
-// Reports are repeated while the service cannot be reached: the first and the
-// last for as long as one lease. If the last is never answered, the message is
-// left to the broker, and the next delivery finds out what took effect.
+// Process repeats a report while the service cannot be reached: the first and
+// the last for as long as one lease. If the last report is never answered, the
+// message is left to the broker, and the next delivery finds out what took effect.
 //
-// When ctx ends, the worker is stopping: the handler's context ends too, Process
-// waits for it to return, and then has some seconds to report. A result counts;
-// an error is reported as failed, to be tried again unless it is [Permanent],
-// so that the next delivery need not wait for the lease to lapse. The attempt
-// counts, as it would if its lease lapsed.
+// When ctx ends, the worker is stopping. The handler's context ends too. Process
+// waits for the handler to return, and then reports for a few seconds. A result
+// counts. An error is reported as failed, and the task is tried again unless the
+// error is [Permanent]: the next delivery need not wait for the lease to lapse.
+// The attempt counts, as it would if its lease lapsed.
 func (w *Worker) Process(ctx context.Context, d Delivery) Outcome {
 	m, bad, err := w.read(d)
 	if err != nil {
@@ -68,8 +68,8 @@ func (w *Worker) Process(ctx context.Context, d Delivery) Outcome {
 	t := newTask(m)
 	t.Attempt, t.progress = a.number, a.progress(handling)
 	end := task.Event{Type: task.EventCancelled}
-	switch a.heard(ans); {
-	case a.asked():
+	switch a.obey(ans); {
+	case a.cancelWanted():
 	case bad != nil:
 		end = failed(Permanent(bad))
 	default:
@@ -87,7 +87,7 @@ func (w *Worker) Process(ctx context.Context, d Delivery) Outcome {
 
 // finish reports how the attempt ended, unless it is lost.
 func (a *attempt) finish(ctx context.Context, e task.Event) (answer, error) {
-	if lost := a.gone(); lost != nil {
+	if lost := a.lostAnswer(); lost != nil {
 		return *lost, nil
 	}
 	ans, err := a.conclude(ctx, e)
@@ -111,10 +111,10 @@ func (a *attempt) conclude(ctx context.Context, e task.Event) (answer, error) {
 	return ans, err
 }
 
-// DeadLetter reports that the broker gave up on a message, which it found in a
-// dead-letter queue. The message is done when the task has ended, and stays for
-// a human when it cannot be read or is of a task that the service does not know.
-// A worker that observes reports nothing and leaves the message.
+// DeadLetter reports a message from a dead-letter queue: the broker gave up on it.
+// The message is acknowledged when the task has ended. It stays for a human when
+// it cannot be read, or when the service does not know its task. A worker that
+// observes reports nothing and leaves the message.
 func (w *Worker) DeadLetter(ctx context.Context, d Delivery) Outcome {
 	if w.observe {
 		return Outcome{}
@@ -130,7 +130,7 @@ func (w *Worker) DeadLetter(ctx context.Context, d Delivery) Outcome {
 	return ans.outcome()
 }
 
-// watch runs the handler of an observer. Its error is in no record, and so is logged.
+// watch runs the handler of an observer. No record holds its error, so the error is logged.
 func (w *Worker) watch(ctx context.Context, m task.Message, log *slog.Logger) Outcome {
 	if _, err := call(ctx, w.handler, newTask(m)); err != nil {
 		log.ErrorContext(ctx, "observing failed", "error", err)

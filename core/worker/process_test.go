@@ -77,15 +77,15 @@ func TestTheAnswerToStartedDecides(t *testing.T) {
 		reply reply
 		want  worker.Outcome
 	}{
-		"lease-held":      {problem(409, task.LeaseHeld).retryAfter("17"), worker.Outcome{Delay: 17 * time.Second}},
-		"finished":        {problem(410, task.Finished), acknowledged},
-		"cancelled":       {problem(410, task.Cancelled), acknowledged},
-		"expired":         {problem(410, task.Expired), acknowledged},
-		"unknown-task":    {problem(404, task.UnknownTask), left},
-		"unauthenticated": {problem(401, task.Unauthenticated), left},
-		"a gateway's own": {reply{status: 403, body: `{"message":"Forbidden"}`}, left},
-		"not JSON":        {reply{status: 410, body: `<html>`}, left},
-		"another 200":     {reply{status: 200, body: `{"ok":true}`}, left},
+		"lease-held":         {problem(409, task.LeaseHeld).retryAfter("17"), worker.Outcome{Delay: 17 * time.Second}},
+		"finished":           {problem(410, task.Finished), acknowledged},
+		"cancelled":          {problem(410, task.Cancelled), acknowledged},
+		"expired":            {problem(410, task.Expired), acknowledged},
+		"unknown-task":       {problem(404, task.UnknownTask), left},
+		"unauthenticated":    {problem(401, task.Unauthenticated), left},
+		"a gateway's answer": {reply{status: 403, body: `{"message":"Forbidden"}`}, left},
+		"not JSON":           {reply{status: 410, body: `<html>`}, left},
+		"another 200":        {reply{status: 200, body: `{"ok":true}`}, left},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -21,9 +21,9 @@ import (
 const (
 	tryTimeout = 10 * time.Second       // of one POST
 	firstWait  = 100 * time.Millisecond // before the second POST of an event; doubled from then on
-	longWait   = 5 * time.Second        // what the doubling ends at
+	longWait   = 5 * time.Second        // the longest such wait
 	maxRetry   = time.Hour              // a longer Retry-After is cut to it: no lease is longer
-	maxAnswer  = 16 << 20               // bytes; the largest task twice over is well below
+	maxAnswer  = 16 << 20               // bytes; more than twice the largest task
 )
 
 // reporter sends the events of one task.
@@ -43,8 +43,9 @@ func newReporter(client *http.Client, m task.Message) reporter {
 	return reporter{client, m.EventsURL, h}
 }
 
-// answer is what a worker needs of a [task.Answer] or of a problem. The task
-// itself is skipped: a worker must not fail over a member that it never reads.
+// answer holds the members of a [task.Answer] or of a problem that a worker needs.
+// The task itself is left out: a worker must not fail over a member that it never
+// reads.
 type answer struct {
 	Acknowledge     bool           `json:"acknowledge"`
 	Attempt         int            `json:"attempt"`
@@ -74,10 +75,10 @@ func (a answer) err() error {
 	return fmt.Errorf("answered %d %s %s", a.status, a.Code, a.Detail)
 }
 
-// send POSTs an event until it is answered for good, repeating it while it
-// meets network errors, 429 and 5xx, for as long as the bound and ctx allow.
-// Every event may be repeated: one that already took effect is answered 200.
-// With an error, the answer still has the Retry-After that was heard last.
+// send POSTs an event until the answer is final. It repeats the event after a
+// network error, 429 and 5xx, until the bound or ctx ends. Every event may be
+// repeated: the service answers 200 if the event already took effect. With an
+// error, the answer still holds the last Retry-After.
 func (r reporter) send(ctx context.Context, e task.Event, bound time.Duration) (answer, error) {
 	body, err := json.Marshal(e, jsontext.PreserveRawStrings(true))
 	if err != nil {
@@ -127,7 +128,7 @@ func (r reporter) post(ctx context.Context, body []byte) (a answer, err error) {
 	case len(text) > maxAnswer:
 		return a, errors.New("the answer is too long")
 	}
-	// A gateway in front answers in its own words, which acknowledge nothing.
+	// The answer of a gateway in front of the service acknowledges nothing.
 	if err := json.Unmarshal(text, &a); err != nil && a.status == http.StatusOK {
 		return a, fmt.Errorf("read the answer: %w", err)
 	}

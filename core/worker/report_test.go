@@ -126,7 +126,7 @@ func TestRetryAfterIsHonoured(t *testing.T) {
 	}
 }
 
-func TestAResultThatNobodyTookIsLeftToTheNextDelivery(t *testing.T) {
+func TestAResultThatCannotBeReportedIsLeftToTheNextDelivery(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newService(t, to(task.EventSucceeded, reply{status: 500}))
 		if got := s.worker(t, three).Process(t.Context(), message()); got != left {

@@ -2,8 +2,8 @@
 // queue delivered it, runs the handler of its task_name under a lease, reports
 // what became of it, and says whether to give the message back as done.
 //
-// A trigger (SQS, SNS, Lambda, Service Bus, a Storage queue, a local push) only
-// has to turn what it received into a [Delivery] and the [Outcome] into its own
+// A trigger (SQS, SNS, Lambda, Service Bus, a Storage queue, a local push) turns
+// what it received into a [Delivery], and the [Outcome] into its own
 // acknowledgement. Brokers deliver at least once: a handler may run again for a
 // task that it has run before, with a higher [Task.Attempt].
 package worker
@@ -37,17 +37,17 @@ type Config struct {
 	// where this worker sends requests.
 	EventsBase string
 
-	// Rebase sends reports below EventsBase whatever base a message names: for a
-	// service that is reached at another address by now, or at another from here.
+	// Rebase sends all reports below EventsBase, whatever address a message names.
+	// Set it when the service has moved, or has another address for this worker.
 	Rebase bool
 
-	// Observe is for the subscriptions of a topic beside the one that reports:
-	// the handler runs with no events and no fencing, and its error or panic
-	// leaves the message to the broker.
+	// Observe is for the other subscriptions of a topic: one subscription reports,
+	// and the others observe. The handler runs without events and without fencing.
+	// If it returns an error or panics, the message is left to the broker.
 	Observe bool
 
 	Client *http.Client  // sends the reports, never following a redirect; nil = one that keeps a connection for each of 100 tasks
-	ID     string        // the task's worker_ids show it, 1–255 characters; "" = host/pid/random
+	ID     string        // shown in the task's worker_ids, 1–255 characters; "" = host/pid/random
 	Lease  time.Duration // 5 s to an hour; 0 = 45 s. It bounds how long a dead worker goes unnoticed.
 	Log    *slog.Logger  // one line a delivery, with no payload, token or error text; nil = slog.Default()
 }
@@ -80,7 +80,7 @@ func New(c Config) (*Worker, error) {
 		w.base = base
 	}
 	if w.id == "" {
-		host, _ := os.Hostname() // a name to look at, nothing hangs on it
+		host, _ := os.Hostname() // only for people to read
 		w.id = fmt.Sprintf("%s/%d/%s", host, os.Getpid(), rand.Text()[:8])
 	}
 	if len(w.id) > 255 || strings.ContainsFunc(w.id, func(r rune) bool { return r < ' ' || r > '~' }) {
@@ -110,9 +110,9 @@ func New(c Config) (*Worker, error) {
 	return w, nil
 }
 
-// newTransport is net/http's own, but that it keeps more than two connections to
-// the service: a worker reports on many tasks at once, and a report that has to
-// connect first is later, and more easily lost with its worker.
+// newTransport returns net/http's own transport with one change: it keeps up to
+// 100 idle connections to the service. A worker reports on many tasks at once, and
+// a report that has to connect first comes later.
 func newTransport() http.RoundTripper {
 	t, ok := http.DefaultTransport.(*http.Transport)
 	if !ok { // the program has put another in its place
@@ -186,8 +186,8 @@ func (w *Worker) check(m *task.Message) error {
 	return within(w.base, m.EventsURL)
 }
 
-// unreadable logs a delivery that nothing can be reported on. It is left to the
-// broker, whose dead-letter queue keeps it for a human.
+// unreadable logs a delivery that nothing can be reported on, and leaves it to the
+// broker. In the end the dead-letter queue keeps it for a human.
 func (w *Worker) unreadable(ctx context.Context, m task.Message, err error) Outcome {
 	w.log.ErrorContext(ctx, "message refused", "task_id", m.ID, "task_name", m.TaskName, "error", err)
 	return Outcome{}
