@@ -34,7 +34,7 @@ func (c *cell) String() string {
 	return strings.Join([]string{c.target, step, key}, ", ")
 }
 
-// left is what there must be of it at the end.
+// left is what a crash may leave of the request at the end.
 func (c *cell) left() Left {
 	if c.step == nil || c.key != "" {
 		return Message
@@ -42,7 +42,7 @@ func (c *cell) left() Left {
 	return c.step.Left
 }
 
-// cells are all the requests of a matrix.
+// cells are all requests of a matrix.
 type cells []*cell
 
 // add adds the requests of every target at a step, and returns them.
@@ -65,7 +65,7 @@ func (all *cells) add(s Service, step *Step) (made []*cell) {
 	return made
 }
 
-// side does f for the cells side by side, and reports by cell.
+// side calls f for all cells concurrently, and reports errors by cell.
 func side(t *testing.T, cells []*cell, f func(*cell) error) {
 	t.Helper()
 	var all sync.WaitGroup
@@ -79,7 +79,7 @@ func side(t *testing.T, cells []*cell, f func(*cell) error) {
 	all.Wait()
 }
 
-// settles lets the worker work, and holds every record to what was promised.
+// settles starts the worker, and checks every record against the promises.
 func (s *Service) settles(t *testing.T, all cells) {
 	t.Helper()
 	s.records(t, all, func(c *cell, d *task.Document) error {
@@ -110,7 +110,7 @@ func (s *Service) settles(t *testing.T, all cells) {
 	})
 }
 
-// records compares what is stored with what must be, and hands each record to check.
+// records compares the stored records with the expected ones, and passes each to check.
 func (s *Service) records(t *testing.T, cells []*cell, check func(*cell, *task.Document) error) {
 	t.Helper()
 	docs, err := s.Client.list(t.Context())

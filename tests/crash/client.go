@@ -15,8 +15,8 @@ import (
 	"github.com/taskgate/taskgate/tests/wait"
 )
 
-// Client is a caller of the API, as any application is: it knows nothing of the
-// service, and does as Retry-After tells it.
+// Client calls the API as any application does: it knows nothing about the
+// service's insides, and obeys Retry-After.
 type Client struct {
 	URL string // no trailing slash
 	Key string // "" = none is needed
@@ -57,7 +57,7 @@ func (c Client) enqueue(ctx context.Context, members string, of *cell) (answer, 
 	return c.send(ctx, "POST", "/v1/tasks", fmt.Sprintf(`{"task_name":"echo","args":[%q],%s}`, of.args, members), of.key)
 }
 
-// took notes the answer of an accepted request.
+// took stores the answer to an accepted request in its cell.
 func (s *Service) took(c *cell, a answer) error {
 	var doc task.Document
 	if err := json.Unmarshal(a.body, &doc); err != nil {
@@ -70,8 +70,8 @@ func (s *Service) took(c *cell, a answer) error {
 	return nil
 }
 
-// repeated repeats a request with its key until it is accepted: it is told to
-// wait only while the request that was killed may still be dispatching.
+// repeated sends a request again with its key until it is accepted. The service
+// may tell it to wait only while the killed request may still be dispatching.
 func (s *Service) repeated(ctx context.Context, c *cell) error {
 	ctx, cancel := context.WithTimeout(ctx, wait.Patience)
 	defer cancel()

@@ -1,11 +1,11 @@
-// Package crash kills a running taskgate while it enqueues, at every step,
-// or breaks what it calls, and holds what is left to the promises: what was
-// acknowledged is there and is run once; a request that is repeated with its key
-// goes on where it stopped, as one record; and what was not acknowledged is
-// absent, a record that waits for ever, or a task that runs.
+// Package crash kills a running taskgate at every step of an enqueue, or breaks
+// the services that taskgate calls. Then it checks the promises: an acknowledged
+// task exists and runs once; a request that is repeated with its key continues
+// where it stopped, as one record; a request that was not acknowledged has left
+// nothing, a record that waits for ever, or a task that runs.
 //
-// Many requests meet their faults at the same time, each its own: they share
-// nothing but the service.
+// Many requests are tested concurrently, each with a fault of its own. They share
+// only the service.
 package crash
 
 import (
@@ -28,11 +28,11 @@ const (
 	Message             // both: the task runs, though nobody was told of it
 )
 
-// Step is a place at which a request meets its fault.
+// Step is a point in a request at which the fault happens.
 type Step struct {
 	Name string
-	// Hold makes the service stop here, or fail, in the request with these
-	// arguments. It is called before that request is made.
+	// Hold makes the service stop or fail at this step of the request with these
+	// arguments. It is called before the request is made.
 	Hold func(target, args string)
 	Only []string // the targets that this is for; nil = all
 
@@ -42,7 +42,7 @@ type Step struct {
 	KeyedOnly bool // a request without a key does not come by
 }
 
-// Service is a running taskgate with the demo's worker, which does not work yet.
+// Service is a running taskgate with the demo worker. The worker does not run tasks yet.
 type Service struct {
 	Client  Client
 	Owner   string            // who the client is
@@ -53,8 +53,8 @@ type Service struct {
 	Restore   func()      // ends all faults; after [Kill]'s it has killed the service, and starts it again
 	Work      func()      // lets the worker work
 
-	// MaxInFlight is the most that a repeated request may have to wait: what a
-	// front door gives a request, and task's margin.
+	// MaxInFlight is the longest that a repeated request may have to wait: the
+	// front door's deadline for a request, and the margin of core/task.
 	MaxInFlight time.Duration
 }
 
@@ -74,7 +74,7 @@ func Kill(t *testing.T, s Service) {
 			stopped = append(stopped, c)
 			c.step.Hold(c.target, c.args)
 			running.Go(func() {
-				// What the front door says of a service that has died is its own.
+				// The front door in front of a dead service answers as it likes.
 				a, err := s.Client.enqueue(requests, s.Targets[c.target], c)
 				if err == nil && a.status != http.StatusInternalServerError && a.status != http.StatusBadGateway {
 					t.Errorf("%s: it was to stand still, and answered %d %s", c, a.status, a.body)
@@ -104,9 +104,9 @@ func Kill(t *testing.T, s Service) {
 	s.settles(t, all)
 }
 
-// Faults breaks what the service calls, for a request with a key of every target
-// at every step. Each must be answered within the time that a front door gives
-// it, and is repeated when the faults are over.
+// Faults breaks the services that taskgate calls: for every target and every step,
+// one request with a key. Each request must be answered within the front door's
+// deadline. It is repeated when the faults are over.
 func Faults(t *testing.T, s Service, within time.Duration) {
 	var all cells
 	for i := range s.Steps {

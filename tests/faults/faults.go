@@ -7,37 +7,37 @@ import (
 	"github.com/taskgate/taskgate/tests/emulators/faultproxy"
 )
 
-// Path is the way to an HTTP service: connections go through one proxy, and their requests through
-// another.
+// Path leads to an HTTP service through two proxies: one makes faults of connections, the other
+// faults of requests.
 type Path struct {
 	TCP     *faultproxy.TCP
 	Service *faultproxy.Proxy
 }
 
-// To starts a path to upstream, a URL without a path, for as long as the test runs.
+// To starts a path to upstream (a URL without a path) that lasts until the test ends.
 func To(t testing.TB, upstream string) Path {
 	t.Helper()
 	service := faultproxy.New(t, upstream)
 	return Path{faultproxy.NewTCP(t, service.Addr()), service}
 }
 
-// URL is where the adapter should find the service.
+// URL is the address to give to the adapter.
 func (p Path) URL() string { return "http://" + p.TCP.Addr() }
 
 // Addr is URL without the scheme.
 func (p Path) Addr() string { return p.TCP.Addr() }
 
-// Cloud is how a service refuses.
+// Cloud holds the ways in which a service refuses requests.
 type Cloud struct {
 	Throttled, Broken, Expired, Denied faultproxy.Fault
 
-	// Wait says that a client which was throttled is told when to come back, by the service or by what
-	// is known of it.
+	// Wait says that the error of a throttled call must have a RetryAfter: the service gives one, or
+	// the adapter knows one.
 	Wait bool
 }
 
-// The clouds' services. To a token that has expired Cosmos DB and Storage answer 401 if it is Entra's,
-// and 403 if it is one of their own.
+// The clouds' services. Cosmos DB and Storage answer 401 to an expired Entra token, and 403 to an
+// expired token of their own.
 var (
 	AWS = Cloud{faultproxy.AWSThrottled, faultproxy.AWSUnavailable, faultproxy.AWSExpired, faultproxy.AWSDenied, true}
 
@@ -52,8 +52,8 @@ var (
 	}
 )
 
-// Faults are those of the requests that match, and of the connections under them. meets says that a
-// call which is repeated may meet what it did before, and that this is success.
+// Faults returns the faults of requests that match, and of their connections. Set meets if a
+// repeated call may find its own earlier effect, which is success.
 func (p Path) Faults(match faultproxy.Match, c Cloud, meets bool) []Fault {
 	applied := Refused
 	if meets {
@@ -96,7 +96,7 @@ func (p Path) Faults(match faultproxy.Match, c Cloud, meets bool) []Fault {
 	return faults
 }
 
-// Connection are the faults that need no knowledge of what is sent.
+// Connection returns the faults of connections, which work with any protocol.
 func Connection(p *faultproxy.TCP) []Fault {
 	all := []Fault{
 		{Name: "latency", Want: Served, Begin: func() { p.Delay(20 * time.Millisecond) }},

@@ -69,10 +69,10 @@ func subject(t *testing.T, defect string) faults.Subject {
 
 const defectEnv = "TASKGATE_TEST_DEFECT"
 
-// TestSubject is a process of its own for each defect of the test below.
+// TestSubject runs in a process of its own for each defect of the test below.
 func TestSubject(t *testing.T) { faults.Run(t, subject(t, os.Getenv(defectEnv))) }
 
-// TestMutantsAreCaught by the fault that is to show them.
+// TestMutantsAreCaught: the fault that should show a defect does.
 func TestMutantsAreCaught(t *testing.T) {
 	if os.Getenv("TASKGATE_SOAK") == "" {
 		t.Skip("a part of make soak: leaks are waited for")

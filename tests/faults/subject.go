@@ -1,6 +1,6 @@
-// Package faults puts one call of an adapter through every fault of the network and of the service
-// behind it. Each must be answered in bounded time and as it should be, be over once the fault is gone,
-// and leave nothing behind.
+// Package faults puts one call of an adapter through every fault of the network and of the service.
+// Under each fault the call must return in bounded time with the right error. After the fault the call
+// must succeed again, and it must leave no goroutine and no connection behind.
 package faults
 
 import (
@@ -22,14 +22,14 @@ import (
 // Want is what a call may answer during a fault.
 type Want int
 
-// Refused is an Unavailable; Served is no error; Either is one of them.
+// Refused is an error of kind Unavailable; Served is no error; Either is one of the two.
 const (
 	Refused Want = iota
 	Served
 	Either
 )
 
-// Fault is one fault, that lasts from Begin to End.
+// Fault is one fault. It lasts from Begin to End.
 type Fault struct {
 	Name   string
 	Want   Want
@@ -39,7 +39,7 @@ type Fault struct {
 	End    func(testing.TB)
 }
 
-// Names are the faults that no table may be without.
+// Names are the faults that every table must have.
 var Names = []string{
 	"latency", "reset before", "reset after", "half-open", "truncated", "throttled", "server error", "expired", "blackhole",
 }
@@ -53,17 +53,17 @@ type Subject struct {
 	Says   string          // how what the client is told begins; it never has the SDK's words
 	Long   bool            // left out of -short runs, for another call that goes the same way
 
-	// Patience is how long a call waits for a peer that answers, 0 = 4 s, and Silence for one that does
-	// not, 0 = 400 ms.
+	// Patience is the deadline of a call to a peer that answers; 0 = 4 s. Silence is the deadline of a
+	// call to a peer that does not answer; 0 = 400 ms.
 	Patience, Silence time.Duration
-	// Bound is how long a call may take whose request has no end; 0 = not tried.
+	// Bound is the longest that a call without a deadline may take; 0 = do not try one.
 	Bound time.Duration
-	// Close, if there is one, ends all that the adapter keeps open.
+	// Close, if not nil, closes everything that the adapter keeps open.
 	Close func()
 }
 
-// The time that a call gets, from a peer that answers and from one that does not, and what a busy
-// machine may add before an answer counts as late or a fault as not over.
+// The deadlines of a call to a peer that answers and to one that does not, and what a busy machine may
+// add before an answer counts as late or a fault as not over.
 const (
 	patience = 4 * time.Second
 	silence  = 400 * time.Millisecond
@@ -101,7 +101,7 @@ func Run(t *testing.T, s Subject) {
 	s.leavesNothing(t, open)
 }
 
-// through makes a call during the fault, and then until it is served again.
+// through makes a call during the fault, and then calls until a call succeeds.
 func (s Subject) through(t *testing.T, f Fault) {
 	f.Begin()
 	limit := cmp.Or(s.Patience, patience)
@@ -148,7 +148,7 @@ func (s Subject) expect(t *testing.T, ctx context.Context, f Fault, limit time.D
 	}
 }
 
-// recovers calls until it is served.
+// recovers calls until a call succeeds.
 func (s Subject) recovers(t *testing.T) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), recovery)
@@ -172,8 +172,8 @@ func (s Subject) call(ctx context.Context, name string) (err error) {
 	return err
 }
 
-// leavesNothing waits until there are no more connections than open, and one that may be new, and no
-// goroutine of a call but those that serve such a connection.
+// leavesNothing waits until at most open connections and one more are left, and no goroutine of a call
+// but the ones that serve those connections.
 func (s Subject) leavesNothing(t *testing.T, open int) {
 	t.Helper()
 	if s.Close != nil {
@@ -193,7 +193,7 @@ func (s Subject) leavesNothing(t *testing.T, open int) {
 	t.Errorf("left behind:\n%s", left)
 }
 
-// goroutines are the stacks of those that calls of this test, or of a subtest, have started.
+// goroutines returns the stacks of the goroutines that calls of this test or of a subtest have started.
 func goroutines(name string) (stacks string) {
 	var all bytes.Buffer
 	_ = pprof.Lookup("goroutine").WriteTo(&all, 1)

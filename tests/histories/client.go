@@ -14,16 +14,16 @@ import (
 	"github.com/go-json-experiment/json"
 )
 
-// fate is what becomes of an operation's answer.
+// fate says what happens to the answer of an operation.
 type fate struct {
 	unread bool          // it is thrown away
 	hangUp time.Duration // the client hangs up after so long; 0 = it does not
 }
 
-// errNotThere is why a request was never made.
+// errNotThere means that the service was not running, and no request was made.
 var errNotThere = errors.New("the service is not there")
 
-// send makes one request, as soon as the service is there, and notes when.
+// send makes one request as soon as the service runs, and records the times.
 func (h *history) send(ctx context.Context, c call, f fate) (call, answer, error) {
 	for {
 		c.from = time.Since(h.epoch)
@@ -41,8 +41,8 @@ func (h *history) send(ctx context.Context, c call, f fate) (call, answer, error
 	}
 }
 
-// do makes one request and notes what it was told. An error means that the
-// target is not there, or does not speak the contract.
+// do makes one request and records the answer. An error means that the service
+// does not run, or that its answer breaks the contract.
 func (h *history) do(ctx context.Context, c call, f fate) (answer, error) {
 	run := ctx
 	if f.hangUp > 0 {
@@ -146,7 +146,7 @@ func (c call) event() string {
 	return b.String()
 }
 
-// read takes what the model looks at from a response.
+// read takes the members of a response that the model compares.
 func (h *history) read(c call, resp *http.Response, body []byte) (answer, error) {
 	a := answer{status: resp.StatusCode, replayed: resp.Header.Get("Idempotent-Replayed") == "true"}
 	var err error

@@ -8,7 +8,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// document is what is looked at of a result document.
+// document holds the members of a result document that the model compares.
 type document struct {
 	ID              string           `json:"id"`
 	Status          string           `json:"status"`
@@ -25,7 +25,7 @@ type document struct {
 	ReturnValue jsontext.Value `json:"return_value"`
 }
 
-// shows reports whether the document is the task's as it stands.
+// shows reports whether the document describes the task in this state.
 func (s state) shows(in call, d *document) bool {
 	return d != nil &&
 		d.Status == s.status() && s.mayShow(d.State, in) &&
@@ -50,8 +50,9 @@ func (s state) status() string {
 	return "READY"
 }
 
-// mayShow reports whether the finer state goes with the task. Whether a lease is
-// over is looked at when the document is rendered, a moment after it was read.
+// mayShow reports whether the document's state fits the task. The service checks
+// whether a lease has lapsed when it renders the document, a moment after it read
+// the record.
 func (s state) mayShow(shown string, in call) bool {
 	switch {
 	case s.end == succeeded:
@@ -75,7 +76,7 @@ func (s state) result() string {
 	return strconv.Itoa(int(s.value))
 }
 
-// shown reports whether an answer says what the task is after the operation.
+// shown reports whether an answer describes the task after the operation.
 func (s state) shown(in call, out answer) bool {
 	const slack = time.Second // of the server's clock
 	switch {

@@ -1,12 +1,12 @@
-// Package histories holds a running taskgate to what one task is, while several
-// clients enqueue, report, cancel and look all at once. It records what each was
-// told and when, and has porcupine search for an order of the operations, within
-// those times, in which one task alone could have answered so: linearizability,
-// P-compositional by task. The task is specified here a second time, in words of
-// its own and without core/task's state machine.
+// Package histories checks that a running taskgate is linearizable. Several
+// clients enqueue, report, cancel and read one task concurrently. The package
+// records every answer and its times. Then porcupine searches for an order of the
+// operations, within those times, in which one task alone could have given these
+// answers (P-compositional by task). The model of a task is written here a second
+// time, without core/task's state machine.
 //
-// An answer that was lost may stand for an effect at any later time, or none. So
-// may a 503.
+// An operation whose answer was lost may have taken effect at any later time, or
+// never. The same holds for a 503.
 package histories
 
 import (
@@ -85,7 +85,7 @@ func (v *Violation) Error() string {
 	return b.String()
 }
 
-// picture writes porcupine's page about the history to a file that stays.
+// picture writes porcupine's page about the history to a file that is kept.
 func (v *Violation) picture() (string, error) {
 	f, err := os.CreateTemp("", "taskgate-history-*.html")
 	if err != nil {

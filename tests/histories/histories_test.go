@@ -15,8 +15,8 @@ import (
 	"github.com/taskgate/taskgate/tests/histories"
 )
 
-// serve serves the API over a store and a dispatcher on a loopback socket; front,
-// if given, stands before the handler.
+// serve serves the API over a store and a dispatcher on a loopback socket. If front
+// is given, it wraps the handler.
 func serve(t *testing.T, store task.Store, d task.Dispatcher, front func(http.Handler) http.Handler) histories.Target {
 	t.Helper()
 	tokens := task.Tokens{Secrets: [][]byte{[]byte("0123456789abcdef0123456789abcdef")}}
@@ -40,8 +40,8 @@ func serve(t *testing.T, store task.Store, d task.Dispatcher, front func(http.Ha
 	}
 }
 
-// far is a store that takes its time before and after each call, as one across a
-// network does, so that what the clients do overlaps inside.
+// far is a store that waits before and after each call, as a store across a network
+// does. So the clients' operations overlap inside the service.
 func far() *tasktest.Store {
 	onTheWay := func(ctx context.Context, _ tasktest.Op, _ string) {
 		timer := time.NewTimer(rand.N(400 * time.Microsecond))

@@ -16,7 +16,7 @@ import (
 	"github.com/taskgate/taskgate/core/task"
 )
 
-// history is what a few clients do to one task, all at once.
+// history is what a few clients do to one task concurrently.
 type history struct {
 	target Target
 	epoch  time.Time // all times are since then
@@ -51,15 +51,15 @@ type client struct {
 	again  bool // whose answer was lost
 }
 
-// Leases are so long that time plays no part, or as short as they may be, so
-// that they lapse.
+// A lease is either so long that it never lapses here, or as short as allowed, so
+// that it lapses.
 const (
 	longLease  = time.Hour
 	shortLease = task.MinLease * time.Second
 )
 
-// record makes the history that the seed plans. What it does depends on the
-// answers too, so the same seed gives a like history and not the same one.
+// record makes the history that the seed plans. The operations also depend on the
+// answers, so the same seed gives a similar history and not the same one.
 func record(ctx context.Context, target Target, epoch time.Time, seed, number uint64, lapsing bool) (*history, error) {
 	r := rand.New(rand.NewPCG(seed, number))
 	h := &history{target: target, epoch: epoch, lease: longLease, limit: int8(max(0, r.IntN(6)-2))}
@@ -97,7 +97,7 @@ func record(ctx context.Context, target Target, epoch time.Time, seed, number ui
 // meet: the clients know the task by its id, perhaps before it is there.
 func (h *history) meet(id string) { h.id, h.token = id, h.target.Token(id) }
 
-// enqueueUnkeyed comes before all else: nobody else can know the id.
+// enqueueUnkeyed comes first: before it nobody can know the id.
 func (h *history) enqueueUnkeyed(ctx context.Context) error {
 	for {
 		c, a, err := h.send(ctx, call{n: h.last.Add(1), kind: enqueue, limit: h.limit}, fate{})
@@ -153,8 +153,8 @@ func (h *history) step(ctx context.Context, c *client, n int, lossy, lapsing boo
 	return nil
 }
 
-// awaitLapse waits until about when the first lease ends, so that the clients
-// meet there.
+// awaitLapse waits until about the end of the first lease, so that the clients'
+// operations meet there.
 func (h *history) awaitLapse(ctx context.Context, r *rand.Rand) {
 	if h.leased.Load() == 0 {
 		return
@@ -213,7 +213,7 @@ func (h *history) next(c *client, n int) call {
 	return in
 }
 
-// operations are the history as porcupine takes it. An operation whose answer
+// operations returns the history in porcupine's form. An operation whose answer
 // was lost may have taken effect at any later time: it returns after all others.
 func (h *history) operations() []porcupine.Operation {
 	var end time.Duration

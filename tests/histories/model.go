@@ -47,12 +47,12 @@ type call struct {
 	value    int32 // of succeeded and progress
 	retry    bool  // of failed
 
-	// From when to when it may have taken effect; an unanswered one until the
-	// history's end, after which nobody looks.
+	// The time in which the operation may have taken effect. Without an answer it
+	// ends with the history.
 	from, to time.Duration
 }
 
-// answer is what the client was told.
+// answer is what the client received.
 type answer struct {
 	lost        bool // nothing, or that the outcome is unknown
 	status      int
@@ -66,8 +66,8 @@ type answer struct {
 	doc         *document
 }
 
-// state is the specification's: what one task is after the operations so far.
-// It is comparable, and steps return changed copies.
+// state is the model's state of one task after the operations so far. It is
+// comparable. Steps return changed copies.
 type state struct {
 	exists   bool
 	request  int8
@@ -88,8 +88,8 @@ type state struct {
 	end          string // "" = not finished
 }
 
-// model is the specification as porcupine takes it: nondeterministic, since time
-// may or may not have ended a lease.
+// model is the specification in porcupine's form. It is nondeterministic, because
+// a lease may or may not have lapsed.
 var model = (&porcupine.NondeterministicModel{
 	Init: func() []any { return []any{state{}} },
 	Step: func(s, in, out any) (next []any) {
@@ -102,8 +102,8 @@ var model = (&porcupine.NondeterministicModel{
 	DescribeState:     func(s any) string { return s.(state).String() },
 }).ToModel()
 
-// step returns the states that the task may be in after the operation; none = it
-// cannot have been answered so here.
+// step returns the states that the task may have after the operation. None means
+// that the operation cannot have this answer in this state.
 func (s state) step(in call, out answer) []state {
 	if out.doc != nil && out.doc.ID != in.id {
 		return nil // one key is one task
@@ -128,11 +128,11 @@ func (s state) step(in call, out answer) []state {
 	return next
 }
 
-// begun: somebody has had the message, or nobody is to have it any more.
+// begun reports whether a worker has received the message, or none will any more.
 func (s state) begun() bool { return s.attempts > 0 || s.end != "" }
 
-// enqueue is one request with a key, or without. Of all with one key one makes
-// the record; the others see what has become of it.
+// enqueue is one request, with or without a key. Of all requests with one key, one
+// makes the record. The others see the record.
 func (s state) enqueue(in call, out answer) []state {
 	same := s.exists && s.request == in.request
 	open := same && !s.accepted && !s.begun() // nobody knows of the message yet
@@ -166,7 +166,7 @@ func (s state) enqueue(in call, out answer) []state {
 	return nil
 }
 
-// patience is less than what a service gives its store to note a dispatch.
+// patience is less than the time that a service gives its store to mark a dispatch.
 const patience = 1500 * time.Millisecond
 
 // accept is the second half of an enqueue that was answered 202, or may have been.
@@ -184,9 +184,9 @@ func (s state) accept(in call, out answer) (next []state) {
 		next = append(next, marked)
 	}
 	if made := (state{exists: true, request: s.request}); in.to-in.from > patience && made.shows(in, out.doc) {
-		// The store may have been too slow to note that the target accepted the
-		// message. That is no reason to fail: the document is as it was made, and
-		// whoever repeats the request may have to wait, or sends it again.
+		// The store may have been too slow to mark that the target accepted the
+		// message. The request does not fail because of that: the document is as it
+		// was made. A repeated request may have to wait, or sends the message again.
 		next = append(next, marked, unmarked)
 	}
 	return next

@@ -21,7 +21,7 @@ import (
 	"github.com/taskgate/taskgate/tests/histories"
 )
 
-// broken is a store with one defect: what is nil does as it should.
+// broken is a store with one defect. Where a field is nil, the store is correct.
 type broken struct {
 	*tasktest.Store
 	get     func(s *tasktest.Store, r *task.Record) (*task.Record, error)
@@ -43,10 +43,10 @@ func (b broken) Replace(ctx context.Context, r *task.Record) error {
 	return b.Store.Replace(ctx, r)
 }
 
-// nowAndThen is how often a defect shows.
+// nowAndThen decides how often a defect shows.
 func nowAndThen() bool { return rand.IntN(4) == 0 }
 
-// force writes r over whatever is there.
+// force overwrites the record with r.
 func force(s *tasktest.Store, r *task.Record) error {
 	there, err := s.Get(context.Background(), r.ID)
 	if err != nil {
@@ -56,7 +56,7 @@ func force(s *tasktest.Store, r *task.Record) error {
 	return s.Replace(context.Background(), r)
 }
 
-// storeMutants are defects of a store, or of a service that reads one wrongly.
+// storeMutants are defects of a store, or of a service that misreads its store.
 func storeMutants() map[string]broken {
 	var old sync.Map // by id: an earlier version
 	return map[string]broken{
@@ -115,7 +115,7 @@ var (
 	otherRequest  = regexp.MustCompile(`"args":\[1\]`)
 )
 
-// frontMutants are defects of what is before the store.
+// frontMutants are defects in front of the store.
 func frontMutants(store *tasktest.Store) map[string]func(http.Handler) http.Handler {
 	// rewritten changes each request's body before the handler sees it.
 	rewritten := func(change func(r *http.Request, body []byte) []byte) func(http.Handler) http.Handler {
@@ -164,7 +164,7 @@ func frontMutants(store *tasktest.Store) map[string]func(http.Handler) http.Hand
 	}
 }
 
-// pass sends a recorded answer on.
+// pass forwards a recorded answer.
 func pass(w http.ResponseWriter, seen *httptest.ResponseRecorder) {
 	for name, values := range seen.Header() {
 		w.Header()[name] = values
@@ -173,7 +173,7 @@ func pass(w http.ResponseWriter, seen *httptest.ResponseRecorder) {
 	_, _ = w.Write(seen.Body.Bytes())
 }
 
-// cached answers each look-up and each cancel as the first time.
+// cached gives each look-up and each cancel the first answer again.
 func cached(h http.Handler) http.Handler {
 	var answers sync.Map // by method and path
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -1,7 +1,7 @@
 package histories
 
 // operate applies a get, a cancel or an event, and returns how it is answered.
-// late: the running attempt's lease is over by now.
+// late means that the lease of the running attempt has lapsed.
 func (s *state) operate(in call, late bool) verdict {
 	if !s.exists {
 		return verdict{status: 404, code: "unknown-task"}
@@ -30,7 +30,7 @@ func (s *state) operate(in call, late bool) verdict {
 	return s.event(in, live)
 }
 
-// cancel ends a task that no worker holds, and asks the worker that does.
+// cancel ends a task that no worker runs, and asks the worker that runs it to stop.
 func (s *state) cancel(live bool) verdict {
 	switch {
 	case s.end == cancelled:
@@ -48,8 +48,8 @@ func (s *state) cancel(live bool) verdict {
 	return verdict{status: 200, outcome: "prevented"}
 }
 
-// repeated: an event that has taken effect before is answered as then, and
-// changes nothing.
+// repeated handles an event that has taken effect before: it has the same answer,
+// and changes nothing.
 func (s *state) repeated(in call, live bool) (verdict, bool) {
 	took := verdict{status: 200, ack: s.end != ""}
 	switch in.kind {
@@ -65,7 +65,7 @@ func (s *state) repeated(in call, live bool) (verdict, bool) {
 	return took, false
 }
 
-// event is an event's first effect on an unfinished task.
+// event applies an event to an unfinished task for the first time.
 func (s *state) event(in call, live bool) verdict {
 	held := verdict{status: 409, code: "lease-held"}
 	switch in.kind {

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// String is the operation as a picture or a failure shows it.
+// String describes the operation for a picture or a failure.
 func (c call) String() string {
 	switch c.kind {
 	case enqueue, accept:
@@ -25,7 +25,7 @@ func (c call) String() string {
 	return fmt.Sprintf("%s attempt %d", c.kind, c.attempt)
 }
 
-// String is the answer in short.
+// String describes the answer.
 func (a answer) String() string {
 	s := a.brief()
 	if a.acknowledge != nil {
@@ -40,7 +40,7 @@ func (a answer) String() string {
 	return s
 }
 
-// brief is what kind of answer it is.
+// brief names the kind of the answer.
 func (a answer) brief() string {
 	switch {
 	case a.lost:
@@ -51,7 +51,7 @@ func (a answer) brief() string {
 	return strings.TrimSpace(fmt.Sprintf("%d %s%s", a.status, a.code, a.outcome))
 }
 
-// String is the state as a picture shows it.
+// String describes the state for a picture.
 func (s state) String() string {
 	if !s.exists {
 		return "none"
