@@ -7,7 +7,8 @@ BUILD   ?= build
 # their environment, "$$NAME".
 $(foreach v,ARCH AZURE_AUTH BUILD KEY NAME PARAMETERS SCOPES TASK TASKS TIMEOUT URL,$(eval override $(v) := $$(value $(v)))$(eval export $(v)))
 # Tests wait for emulators more than they compute: run more packages at once than there are processors.
-TESTING := -p 4 -timeout 10m
+# make check vets the code: the tests need not do it again.
+TESTING := -p 4 -parallel 4 -vet=off -timeout 20m
 # The race detector sees nothing of these: they test programs that are built without it, or pages.
 RACELESS := /functions/(aws|azure|local)(-worker)?$$|/(bench|docs|tools)(/|$$)|/tests/(docs|emulators|imports)(/|$$)
 # -buildvcs: the version is stamped from the Git tag or commit, even where GOFLAGS turns that off.

@@ -30,6 +30,7 @@ import (
 	"github.com/taskgate/taskgate/tests/emulators/faultproxy"
 	"github.com/taskgate/taskgate/tests/emulators/lambdadouble"
 	"github.com/taskgate/taskgate/tests/emulators/schedulerdouble"
+	"github.com/taskgate/taskgate/tests/wait"
 )
 
 // TestBrownOutCostsAtMostTwoCallsPerTask, to what is down and to what is well: the
@@ -65,9 +66,10 @@ func TestBrownOutCostsAtMostTwoCallsPerTask(t *testing.T) {
 						turns <- struct{}{}
 						defer func() { <-turns }()
 						what := fmt.Sprintf("%s is %s, keyed %v, batch of %d", down, name, keyed, size)
-						if err := enqueueTasks(t.Context(), service, target, size, keyed)[0].Err; err != nil {
-							t.Errorf("%s: before it: %v", what, err)
-						}
+						// A busy emulator may be too slow for the first requests of 80 services at once.
+						wait.Succeeds(t, what+": before it", func() error {
+							return enqueueTasks(t.Context(), service, target, size, keyed)[0].Err
+						})
 						broken, well := queue, store
 						if down == "store" {
 							broken, well = store, queue
