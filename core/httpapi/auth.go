@@ -19,11 +19,12 @@ import (
 const (
 	ScopeEnqueue = "enqueue"
 	ScopeRead    = "read"
+	ScopeWork    = "work"  // fetches messages, whoever owns their tasks
 	ScopeAdmin   = "admin" // every other scope, for every caller's tasks
 )
 
 // Scopes returns every scope.
-func Scopes() []string { return []string{ScopeEnqueue, ScopeRead, ScopeAdmin} }
+func Scopes() []string { return []string{ScopeEnqueue, ScopeRead, ScopeWork, ScopeAdmin} }
 
 // APIKey is one entry of TASKGATE_API_KEYS. A name may have several, so that
 // keys can be rotated.

@@ -70,6 +70,9 @@ func find(path string) (methods map[string]endpoint, id string) {
 	case "/v1/tasks/batch":
 		return tasksBatch, ""
 	}
+	if _, ok := receivedQueue(path); ok {
+		return queueReceive, ""
+	}
 	rest, ok := strings.CutPrefix(path, "/v1/tasks/")
 	id, verb, hasVerb := strings.Cut(rest, "/")
 	switch {

@@ -80,6 +80,8 @@ var meanings = map[task.Kind]meaning{
 	task.UnknownQueue:         {http.StatusUnprocessableEntity, "The backend does not have this queue"},
 	task.PriorityUnsupported:  {http.StatusUnprocessableEntity, "The target has no priorities"},
 	task.RunAfterUnsupported:  {http.StatusUnprocessableEntity, "The target cannot delay the task like this"},
+	task.ReceiveUnsupported:   {http.StatusUnprocessableEntity, "Workers cannot fetch messages here"},
+	task.InvalidReceive:       {http.StatusUnprocessableEntity, "The request for messages is not valid"},
 	task.GroupUnsupported:     {http.StatusUnprocessableEntity, "The target has no groups"},
 	task.MaxAttemptsTooHigh:   {http.StatusUnprocessableEntity, "The target delivers a message fewer times"},
 	task.IdempotencyKeyReused: {http.StatusUnprocessableEntity, "The key was used with another request"},

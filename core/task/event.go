@@ -20,6 +20,7 @@ const (
 	EventFailed       = "failed"
 	EventCancelled    = "cancelled"
 	EventDeadLettered = "dead_lettered"
+	EventReleased     = "released" // a fetched message goes back, and no attempt was started for it
 )
 
 // The lease that an attempt may ask for, in seconds.
@@ -165,14 +166,15 @@ func (e *Event) check() (errs []strictjson.FieldError) {
 	}
 	started, failed := e.Type == EventStarted, e.Type == EventFailed
 	switch e.Type {
-	case EventStarted, EventHeartbeat, EventProgress, EventSucceeded, EventFailed, EventCancelled, EventDeadLettered:
+	case EventStarted, EventHeartbeat, EventProgress, EventSucceeded, EventFailed, EventCancelled, EventDeadLettered, EventReleased:
 	default:
-		rule(true, "type", "must be started, heartbeat, progress, succeeded, failed, cancelled or dead_lettered")
+		rule(true, "type", "must be started, heartbeat, progress, succeeded, failed, cancelled, dead_lettered or released")
 		return errs
 	}
 	rule(started && e.WorkerID == "", "worker_id", "is required on started")
 	rule(started && e.DeliveryID == "", "delivery_id", "is required on started")
-	rule(!started && e.Type != EventDeadLettered && e.Attempt == 0, "attempt", "is required on "+e.Type)
+	ofAttempt := !started && e.Type != EventDeadLettered && e.Type != EventReleased
+	rule(ofAttempt && e.Attempt == 0, "attempt", "is required on "+e.Type)
 	rule(e.Type == EventProgress && e.Progress == nil, "progress", "is required on progress")
 	rule(failed && e.Error == nil, "error", "is required on failed")
 

@@ -100,6 +100,8 @@ func (r *Record) apply(e Event, now time.Time, life time.Duration) (write, ackno
 		return r.start(e, now, life)
 	case EventDeadLettered:
 		return r.deadLetter(e, now, life)
+	case EventReleased:
+		return r.release(now)
 	}
 	if r.Status != Running || e.Attempt != r.Attempts() {
 		return false, false, Errorf(StaleAttempt, "attempt %d is not the running one", e.Attempt)
@@ -205,6 +207,16 @@ func (r *Record) deadLetter(e Event, now time.Time, life time.Duration) (write, 
 	r.Errors = append(r.Errors, *reason)
 	r.end(endDeadLettered, now, life)
 	return true, true, nil
+}
+
+// release gives the message back without an attempt. The record stays as it is,
+// and is written all the same: the write is what moves the message, and fails
+// where an attempt has started meanwhile.
+func (r *Record) release(now time.Time) (write, acknowledge bool, err error) {
+	if !r.leased(now) {
+		return true, false, nil
+	}
+	return false, false, &Error{Kind: LeaseHeld, Msg: "an attempt holds the lease", RetryAfter: r.LeaseUntil.Sub(now)}
 }
 
 // finishedError is what a caller is told who comes too late.

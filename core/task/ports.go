@@ -38,6 +38,42 @@ type Store interface {
 	List(ctx context.Context, q Query) (Page, error)
 }
 
+// MessageStore is a Store in whose database the messages are too, so that a
+// worker's event can change the record and move its message in one commit. A
+// worker that fetches its messages needs no second acknowledgement then.
+type MessageStore interface {
+	Store
+
+	// ReplaceAndMove does what Replace does and, in the same commit, moves the
+	// message of r's task. A message that has gone stays gone, and one that was
+	// not handed out yet can only be removed.
+	ReplaceAndMove(ctx context.Context, r *Record, m Move) error
+
+	// RemoveMessage removes the message of a task that has ended, if there is
+	// one. A message of another task that has taken the id over stays.
+	RemoveMessage(ctx context.Context, r *Record) error
+}
+
+// Move is what an event does to the message of its task.
+type Move int
+
+const (
+	MoveNone     Move = iota
+	MoveStarted       // an attempt has started: the message is hidden at least until r.LeaseUntil
+	MoveLeased        // the lease was extended: the same; a message is never shown sooner than before
+	MoveReleased      // the attempt failed and may be tried again: the message is due after the queue's backoff
+	MoveReturned      // no attempt was started for the delivery: the message is due now, and the delivery is not counted
+	MoveDone          // the task has ended: the message is removed; a dead letter is kept, as reported
+)
+
+// Watcher is a Store that tells when a record changes.
+type Watcher interface {
+	// Watch returns a channel that is closed once the record has been replaced or
+	// deleted after this call. It says nothing of what time alone changes: a
+	// record's expiry, lease or life. The caller calls stop when it is done.
+	Watch(id string) (changed <-chan struct{}, stop func())
+}
+
 // Query selects records. An empty string matches any value.
 type Query struct {
 	Owner, Status, QueueName, Backend, TaskName string
@@ -105,6 +141,26 @@ type AtomicDispatcher interface {
 	CreateAndDispatch(ctx context.Context, entries []Entry) []EntryResult
 }
 
+// Receiver is a Dispatcher whose messages workers fetch from the service. Only
+// one whose Limits say SupportsReceive hands messages out.
+type Receiver interface {
+	Dispatcher
+
+	// Receive hands out at most limit messages of the queue that are due, the
+	// largest priority first and within it the longest due. It waits for the first
+	// until the wait is over, and then returns none. A message that was handed out
+	// is hidden for the visibility, which is durable when Receive returns, and then
+	// comes again, unless an event has moved it (see [Move]).
+	Receive(ctx context.Context, queue string, limit int, visibility, wait time.Duration) ([]Received, error)
+}
+
+// Received is a message as Receive hands it out.
+type Received struct {
+	Body       []byte // one JSON object
+	Attributes map[string]string
+	Deliveries int // which delivery of the message this is, from 1
+}
+
 // Entry is a record, and the message that goes with it.
 type Entry struct {
 	Record  *Record
@@ -158,7 +214,8 @@ type Limits struct {
 	SupportsDefer   bool      `json:"supports_defer"`
 	MaxDelaySeconds *int64    `json:"max_delay_seconds"`
 	GroupMode       GroupMode `json:"group_mode"`
-	SupportsCancel  bool      `json:"supports_cancel"` // whether Cancel can remove a message
+	SupportsCancel  bool      `json:"supports_cancel"`  // whether Cancel can remove a message
+	SupportsReceive bool      `json:"supports_receive"` // whether workers fetch messages from the service
 	FanOut          bool      `json:"fan_out"`
 	MaxMessageBytes *int64    `json:"max_message_bytes"` // of the JSON, before any encoding
 	MaxDeliveries   *int64    `json:"max_deliveries"`

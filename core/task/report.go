@@ -2,6 +2,7 @@ package task
 
 import (
 	"context"
+	"log/slog"
 
 	"github.com/go-json-experiment/json/jsontext"
 )
@@ -29,14 +30,30 @@ func (s *Service) Reporter(id, token string) (Reporter, error) {
 // Unavailable; Kind.Acknowledge says what they mean for the message.
 func (w Reporter) Report(ctx context.Context, e Event) (Answer, error) {
 	s, id := w.service, w.id
-	var acknowledge bool
+	var acknowledge, wrote bool
+	move := MoveNone
 	own := func(r *Record) bool { // the token is the right to see it
 		return w.enqueuedAt.IsZero() || r.EnqueuedAt.Equal(w.enqueuedAt.Time)
 	}
-	r, err := s.update(ctx, id, own, func(r *Record) (write bool, err error) {
-		write, acknowledge, err = r.apply(e, s.Now(), s.ResultTTL)
-		return write, err
-	})
+	replace := s.Store.Replace
+	messages, ok := s.Store.(MessageStore)
+	if ok {
+		replace = func(ctx context.Context, r *Record) error { return messages.ReplaceAndMove(ctx, r, move) }
+	}
+	r, err := s.fetch(ctx, id, own)
+	if err == nil {
+		r, err = s.swapBy(ctx, replace, r, func(r *Record) (write bool, err error) {
+			wrote, acknowledge, err = r.apply(e, s.Now(), s.ResultTTL)
+			acknowledge = acknowledge || KindOf(err).Acknowledge()
+			move = e.move(acknowledge, err)
+			return wrote, err
+		})
+	}
+	if ok && acknowledge && !wrote { // the task had ended before
+		if err := messages.RemoveMessage(ctx, r); err != nil {
+			s.Log.LogAttrs(ctx, slog.LevelWarn, "message not removed", slog.String("task_id", id), slog.Any("error", err))
+		}
+	}
 	switch {
 	case KindOf(err) == Oversize:
 		return Answer{}, &Error{Kind: ResultTooLarge, Msg: "the store cannot hold this result", Err: err, TaskID: id}
@@ -44,6 +61,26 @@ func (w Reporter) Report(ctx context.Context, e Event) (Answer, error) {
 		return Answer{}, err
 	}
 	return s.answer(r, e, acknowledge), nil
+}
+
+// move returns what the event does to the message when it is written. Only an
+// event that takes effect is written, so a repeated one moves nothing.
+func (e Event) move(acknowledge bool, err error) Move {
+	switch {
+	case acknowledge:
+		return MoveDone
+	case err != nil:
+		return MoveNone
+	case e.Type == EventStarted:
+		return MoveStarted
+	case e.Type == EventHeartbeat, e.Type == EventProgress:
+		return MoveLeased
+	case e.Type == EventFailed:
+		return MoveReleased
+	case e.Type == EventReleased:
+		return MoveReturned
+	}
+	return MoveNone
 }
 
 func (s *Service) answer(r *Record, e Event, acknowledge bool) Answer {

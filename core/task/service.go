@@ -126,6 +126,11 @@ type change func(*Record) (write bool, err error)
 // taken the id over is not that record. What happened must not be lost for the
 // length of a traceback: where the store has no room, those give way.
 func (s *Service) swap(ctx context.Context, r *Record, change change) (*Record, error) {
+	return s.swapBy(ctx, s.Store.Replace, r, change)
+}
+
+// swapBy does so with another way to replace the record.
+func (s *Service) swapBy(ctx context.Context, replace func(context.Context, *Record) error, r *Record, change change) (*Record, error) {
 	enqueuedAt := r.EnqueuedAt
 	for {
 		write, refused := change(r)
@@ -135,9 +140,9 @@ func (s *Service) swap(ctx context.Context, r *Record, change change) (*Record, 
 		if !write {
 			return r, refused
 		}
-		err := s.Store.Replace(ctx, r)
+		err := replace(ctx, r)
 		for KindOf(err) == Oversize && r.shortenTracebacks() {
-			err = s.Store.Replace(ctx, r)
+			err = replace(ctx, r)
 		}
 		if err == nil {
 			return r, refused

@@ -9,19 +9,29 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/taskgate/taskgate/adapters/local/push"
 	"github.com/taskgate/taskgate/functions/settings"
 )
 
 // config is what the local main is told by its environment.
 type config struct {
 	settings.Service
-	addr      string // to listen on, host:port
-	data      string // the database's directory
-	workerURL string // where messages are pushed; "" = the demo worker
+	addr        string // to listen on, host:port
+	data        string // the directory of the database and the token secret
+	workerURL   string // where messages are pushed; "" = the demo worker, or nowhere
+	pull        bool   // nothing is pushed: workers fetch their messages
+	concurrency int    // how many messages are pushed at once
 }
 
 // defaultTasks is what a fresh machine begins with: one backend, any queue.
 const defaultTasks = `{"default": {"BACKEND": "taskgate.LocalBackend", "QUEUES": []}}`
+
+// noWorker as TASKGATE_WORKER_URL means that nothing is pushed.
+const noWorker = "none"
+
+// maxConcurrency is the largest TASKGATE_WORKER_CONCURRENCY. Each push may hold
+// a message of 2 MiB in memory.
+const maxConcurrency = 1000
 
 // readConfig reads the environment, and reports all its mistakes together.
 func readConfig(environ []string) (config, error) {
@@ -34,9 +44,13 @@ func readConfig(environ []string) (config, error) {
 			DefaultTasks:     defaultTasks,
 			MakesTokenSecret: true,
 		}),
-		addr:      env.Address("TASKGATE_ADDR", "127.0.0.1:8080"),
-		data:      env.String("TASKGATE_DATA", ".taskgate"),
-		workerURL: env.URL("TASKGATE_WORKER_URL"),
+		addr:        env.Address("TASKGATE_ADDR", "127.0.0.1:8080"),
+		data:        env.String("TASKGATE_DATA", ".taskgate"),
+		concurrency: env.Int("TASKGATE_WORKER_CONCURRENCY", push.DefaultConcurrency, 1, maxConcurrency),
+		pull:        env.String("TASKGATE_WORKER_URL", "") == noWorker,
+	}
+	if !c.pull {
+		c.workerURL = env.URL("TASKGATE_WORKER_URL")
 	}
 	if c.Auth == settings.AuthNone && !settings.Loopback(c.addr) {
 		env.Failf("TASKGATE_AUTH=none serves everybody, so TASKGATE_ADDR must be a loopback address; use TASKGATE_AUTH=keys for others")

@@ -253,7 +253,7 @@ func TestABadWorkersTasksEndFailedAndHoldUpNobody(t *testing.T) {
 		"refuses": func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) },
 		"garbage": func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Retry-After", "soon")
-			w.WriteHeader(http.StatusServiceUnavailable)
+			w.WriteHeader(http.StatusBadGateway)
 			_, _ = w.Write([]byte("\x00garbage"))
 		},
 		"redirects": func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/elsewhere", http.StatusFound) },

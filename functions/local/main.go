@@ -172,7 +172,7 @@ func printDeadLetters(ctx context.Context, db *embedded.DB, w io.Writer) error {
 				At         task.Time      `json:"dead_since"`
 				Reported   bool           `json:"reported"`
 				Message    jsontext.Value `json:"message"`
-			}{letter.ID, letter.Queue, letter.Deliveries, letter.At, letter.Reported, letter.Body})
+			}{letter.ID, letter.Name, letter.Deliveries, letter.At, letter.Reported, letter.Body})
 			if err != nil {
 				return err
 			}

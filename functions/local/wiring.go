@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"log/slog"
-	"net/http"
 
 	"github.com/taskgate/taskgate/adapters/local/embedded"
 	"github.com/taskgate/taskgate/adapters/local/push"
@@ -23,26 +22,31 @@ func (c config) api(db *embedded.DB, log *slog.Logger) httpapi.Config {
 	backends := map[string]task.Backend{}
 	for _, b := range c.Backends {
 		options := b.Options.(*settings.LocalOptions) // the only kind that this main serves
-		backends[b.Alias] = wiring.Backend(b, "local", db.Dispatcher(options.MaxDeliveries))
+		backends[b.Alias] = wiring.Backend(b, "local", db.Dispatcher(b.Alias, embedded.DispatcherOptions{
+			MaxDeliveries: options.MaxDeliveries,
+			Receive:       c.pull,
+		}))
 	}
 	return wiring.API(c.Service, db, maxPayloadBytes, backends, log)
 }
 
-// pusher wires the queue to the worker: the configured one, or the demo. Either
-// way it is this process that finds dead letters, and so reports them: to itself,
-// at own, wherever clients reach it by now or did when a message was queued.
+// pusher wires the queue to the configured worker, to the demo worker, or to
+// none. In each case this process finds the dead letters and reports them: to
+// itself, at own, whatever address clients use now or used when a message was queued.
 func (c config) pusher(db *embedded.DB, own string, log *slog.Logger) (*push.Pusher, error) {
-	transport := http.DefaultTransport.(*http.Transport).Clone()
-	transport.MaxIdleConnsPerHost = push.DefaultConcurrency // each delivery reports on its own
 	builtIn, err := worker.New(worker.Config{
-		Handler: demo.Mux(), EventsBase: own, Rebase: true, Client: &http.Client{Transport: transport}, Log: log,
+		Handler: demo.Mux(), EventsBase: own, Rebase: true, Client: push.NewClient(c.concurrency), Log: log,
 	})
 	if err != nil {
 		return nil, err
 	}
-	p := &push.Pusher{Queue: db, Worker: deliverTo(builtIn.Process), DeadLetters: deliverTo(builtIn.DeadLetter), Log: log}
-	if c.workerURL != "" {
-		p.Worker = push.NewHTTP(nil, c.workerURL, 0)
+	p := &push.Pusher{Queue: db, DeadLetters: deliverTo(builtIn.DeadLetter), Concurrency: c.concurrency, Log: log}
+	switch {
+	case c.pull:
+	case c.workerURL != "":
+		p.Worker = push.NewHTTP(push.NewClient(c.concurrency), c.workerURL, 0)
+	default:
+		p.Worker = deliverTo(builtIn.Process)
 	}
 	return p, nil
 }
@@ -50,6 +54,7 @@ func (c config) pusher(db *embedded.DB, own string, log *slog.Logger) (*push.Pus
 // deliverTo gives messages to a worker in this process.
 func deliverTo(f func(context.Context, worker.Delivery) worker.Outcome) push.Deliverer {
 	return push.DelivererFunc(func(ctx context.Context, d embedded.Delivery) (push.Outcome, error) {
-		return push.Outcome(f(ctx, worker.Delivery{Body: d.Body, Attributes: d.Attributes})), nil
+		o := f(ctx, worker.Delivery{Body: d.Body, Attributes: d.Attributes})
+		return push.Outcome{Acknowledge: o.Acknowledge, Delay: o.Delay}, nil
 	})
 }

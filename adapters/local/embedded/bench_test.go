@@ -19,7 +19,7 @@ func onDisk(b *testing.B, n int) *embedded.DB {
 		b.Fatal(err)
 	}
 	b.Cleanup(func() { db.Close() })
-	q, start := db.Dispatcher(0), time.Now()
+	q, start := dispatcher(db, 0), time.Now()
 	var wg sync.WaitGroup
 	for c := range 64 {
 		wg.Go(func() {
@@ -65,7 +65,7 @@ func BenchmarkListFirstPage(b *testing.B) {
 func BenchmarkCreateAndDispatch(b *testing.B) {
 	for _, clients := range []int{1, 64} {
 		b.Run(fmt.Sprintf("c=%d", clients), func(b *testing.B) {
-			q := onDisk(b, 0).Dispatcher(0)
+			q := dispatcher(onDisk(b, 0), 0)
 			work := make(chan struct{}, clients)
 			var wg sync.WaitGroup
 			b.ReportAllocs()

@@ -3,23 +3,48 @@ package embedded
 import (
 	"context"
 	"errors"
-	"math"
+	"math/rand/v2"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 )
 
-// Delivery is a message that its holder has claimed, until it is acknowledged
-// or released.
+// Delivery is a message that its holder has claimed, until the holder
+// acknowledges, releases or refuses it.
 type Delivery struct {
+	Queue
 	ID         string // the task's
-	Queue      string
 	Body       []byte
 	Attributes map[string]string
-	Count      int  // which delivery of the message this is, from 1
-	Dead       bool // a dead letter, to be reported; Count is which attempt at that
+	Count      int       // which delivery of the message this is, from 1
+	Dead       bool      // a dead letter, to be reported; Count is which attempt at that
+	Refusals   int       // how often the message was refused while others were taken
+	RefusedAt  time.Time // when it was last refused; zero = never
 
-	claim uint64
+	db    *DB
+	claim *claim
+}
+
+// Started is closed when an attempt at the task starts during this delivery.
+func (d Delivery) Started() <-chan struct{} {
+	if d.claim == nil {
+		return nil
+	}
+	return d.claim.started
+}
+
+// LeaseUntil returns the end of the lease of the attempt that runs, as far as
+// this delivery has seen one; zero = none.
+func (d Delivery) LeaseUntil() time.Time {
+	if d.claim == nil {
+		return time.Time{}
+	}
+	d.db.queue.mu.Lock()
+	defer d.db.queue.mu.Unlock()
+	if d.claim.lease == 0 {
+		return time.Time{}
+	}
+	return time.UnixMicro(d.claim.lease)
 }
 
 // settling is for how long after Open a claim waits until its count is on disk.
@@ -27,55 +52,36 @@ type Delivery struct {
 // message that ends it is claimed again right after the restart, and counted.
 const settling = 2 * time.Second
 
-// longestWait is after how long the clock is looked at again: it may be set.
-const longestWait = time.Minute
-
-// Claim returns at least one and at most limit messages that are due, the
-// longest due first. It waits for one until ctx ends. Errors are Unavailable.
-//
-// A message delivered as often as it may be is not returned any more but
-// becomes a dead letter, and is then returned once as that.
-func (d *DB) Claim(ctx context.Context, limit int) ([]Delivery, error) {
-	for {
-		deliveries, wait, changed, err := d.claimDue(ctx, limit)
-		if err != nil || len(deliveries) > 0 {
-			return deliveries, err
-		}
-		timer := time.NewTimer(wait)
-		select {
-		case <-changed:
-		case <-timer.C:
-		case <-d.stopped.Done():
-			err = unavailable("claim", "", ErrClosed)
-		case <-ctx.Done():
-			err = unavailable("claim", "", ctx.Err())
-		}
-		timer.Stop()
-		if err != nil {
-			return nil, err
-		}
-	}
+// candidate is a message that was due and unclaimed, and now has a claim.
+type candidate struct {
+	id    string
+	due   int64
+	claim *claim
 }
 
-// claimDue claims what is due now, or says for how long nothing is.
-func (d *DB) claimDue(ctx context.Context, limit int) (deliveries []Delivery, wait time.Duration, changed <-chan struct{}, err error) {
+// Claim returns at most limit messages of the queue that are due, perhaps none:
+// the largest priority first and within it the longest due. Errors are
+// Unavailable.
+//
+// A message delivered as often as it may be is not returned any more but
+// becomes a dead letter, which the dead letters' feed returns.
+func (f *Feed) Claim(ctx context.Context, limit int) (deliveries []Delivery, err error) {
+	d := f.db
 	end, err := d.begin(ctx, "claim", "")
 	if err != nil {
-		return nil, 0, nil, err
+		return nil, err
 	}
 	defer end()
-	due, wait, changed, err := d.markDue(limit)
+	due, err := f.markDue(limit)
 	if err != nil {
-		return nil, 0, nil, unavailable("claim", "", err)
+		return nil, unavailable("claim", "", err)
 	}
 	for i, c := range due {
 		delivery, taken, err := d.take(c)
 		if err != nil {
-			for _, rest := range due[i:] {
-				d.queue.requeued(rest.id, rest.due)
-			}
+			d.unmark(due[i:])
 			if len(deliveries) == 0 {
-				return nil, 0, nil, unavailable("claim", c.id, err)
+				return nil, unavailable("claim", c.id, err)
 			}
 			break // what was taken is its holder's; the next claim meets the error
 		}
@@ -85,56 +91,46 @@ func (d *DB) claimDue(ctx context.Context, limit int) (deliveries []Delivery, wa
 	}
 	if len(deliveries) > 0 && d.now().Sub(d.opened) < settling {
 		if err := d.sync(); err != nil {
-			return nil, 0, nil, unavailable("claim", "", err)
+			return nil, unavailable("claim", "", err)
 		}
 	}
-	return deliveries, wait, changed, nil
+	return deliveries, nil
 }
 
-// candidate is an entry that was due and unclaimed.
-type candidate struct {
-	id    string
-	due   int64
-	claim uint64
-}
-
-// markDue gives claims to the first unclaimed entries that are due. When there
-// is none, wait is how long it is to the next.
-func (d *DB) markDue(limit int) (due []candidate, wait time.Duration, changed <-chan struct{}, err error) {
-	s := &d.queue
+// markDue gives claims to the first unclaimed messages that are due.
+func (f *Feed) markDue(limit int) (due []candidate, err error) {
+	s := &f.db.queue
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	it, err := d.pebble.NewIter(&pebble.IterOptions{
-		LowerBound: timeKey(queueKey, s.low, ""), UpperBound: []byte{queueKey + 1},
+	err = f.scan(func(c *cursor, id string, at int64) bool {
+		if len(due) == limit {
+			return false
+		}
+		s.claims[id] = &claim{cursor: c, started: make(chan struct{})}
+		c.claimed++
+		due = append(due, candidate{id, at, s.claims[id]})
+		return true
 	})
 	if err != nil {
-		return nil, 0, nil, err
+		f.db.unmarkLocked(due)
 	}
-	now, next := d.now().UnixMicro(), int64(math.MaxInt64)
-	for it.First(); it.Valid() && len(due) < limit; it.Next() {
-		micros, id := parseTimeKey(it.Key())
-		s.low = micros
-		if micros > now {
-			next = micros
-			break
+	return due, err
+}
+
+// unmark gives marked messages back as they were.
+func (d *DB) unmark(due []candidate) {
+	d.queue.mu.Lock()
+	defer d.queue.mu.Unlock()
+	d.unmarkLocked(due)
+}
+
+func (d *DB) unmarkLocked(due []candidate) {
+	for _, c := range due {
+		if d.queue.claims[c.id] == c.claim {
+			c.claim.cursor.low = min(c.claim.cursor.low, c.due)
+			d.endClaim(c.id)
 		}
-		if claim, ok := s.claim(id); ok {
-			due = append(due, candidate{id, micros, claim})
-		}
 	}
-	if err := it.Close(); err != nil {
-		for _, c := range due {
-			delete(s.claims, c.id)
-			s.add(c.due)
-		}
-		return nil, 0, nil, err
-	}
-	if len(due) > 0 {
-		return due, 0, s.changed, nil
-	}
-	s.until = next
-	wait = time.Duration(min(next-now, longestWait.Microseconds())) * time.Microsecond
-	return nil, wait, s.changed, nil
 }
 
 // take counts the delivery and reads the message. False = the entry has gone or
@@ -142,99 +138,126 @@ func (d *DB) markDue(limit int) (due []candidate, wait time.Duration, changed <-
 func (d *DB) take(c candidate) (_ Delivery, taken bool, err error) {
 	defer d.locks.lock(c.id)() // waits until the entry itself is on disk
 
-	e, found, err := d.entry(c.id)
-	if err != nil {
+	e, found, err := d.marked(c)
+	if err != nil || !found {
 		return Delivery{}, false, err
-	}
-	if !found || e.Due != c.due || !d.queue.holds(c.id, c.claim) {
-		d.queue.drop(c.id, c.claim)
-		return Delivery{}, false, nil
-	}
-	m, body, err := d.message(c.id)
-	if err != nil {
-		return Delivery{}, false, err
-	}
-	if e.DeadAt == 0 && int64(e.Deliveries) >= m.MaxDeliveries {
-		return Delivery{}, false, d.bury(c.id, e)
-	}
-	delivery := Delivery{ID: c.id, Queue: m.Queue, Body: body, Attributes: m.Attributes, claim: c.claim}
-	if e.DeadAt == 0 {
-		e.Deliveries++
-		delivery.Count = int(e.Deliveries)
-	} else {
-		e.Reports++
-		delivery.Count, delivery.Dead = int(e.Reports), true
 	}
 	b := d.pebble.NewBatch()
-	err = b.Set(idKey(entryKey, c.id), e.encode(), nil)
-	if err == nil {
+	next := e
+	if e.usedUp() {
+		next.bury(d.now())
+		if err := d.put(b, c.id, e, next); err != nil {
+			return Delivery{}, false, err
+		}
+		return Delivery{}, false, d.commitMove(b, c.id, next, true)
+	}
+	delivery, err := d.delivery(c, e)
+	if err != nil {
+		return Delivery{}, false, err
+	}
+	if e.DeadAt == 0 {
+		next.Deliveries++
+		delivery.Count = int(next.Deliveries)
+	} else {
+		next.Reports++
+		delivery.Count, delivery.Dead = int(next.Reports), true
+	}
+	if err = d.put(b, c.id, e, next); err == nil {
 		err = d.commit(b, false)
 	}
 	return delivery, err == nil, err
 }
 
+// marked returns the entry of a marked message, under its lock. When it has
+// gone or moved since, its claim ends.
+func (d *DB) marked(c candidate) (e entry, found bool, err error) {
+	e, found, err = d.entry(c.id)
+	if err != nil || found && e.Due == c.due && d.holds(c.id, c.claim) {
+		return e, found, err
+	}
+	d.queue.mu.Lock()
+	defer d.queue.mu.Unlock()
+	if d.queue.claims[c.id] == c.claim {
+		if found && e.Due != 0 {
+			d.add(e)
+		}
+		d.endClaim(c.id)
+	}
+	return entry{}, false, nil
+}
+
+func (d *DB) delivery(c candidate, e entry) (Delivery, error) {
+	m, body, err := d.message(c.id)
+	delivery := Delivery{
+		Queue: e.lane.Queue, ID: c.id, Body: body, Attributes: m.Attributes, Refusals: int(e.Refusals), db: d, claim: c.claim,
+	}
+	if e.RefusedAt != 0 {
+		delivery.RefusedAt = time.UnixMicro(e.RefusedAt)
+	}
+	return delivery, err
+}
+
+// holds reports whether the claim is still the message's.
+func (d *DB) holds(id string, c *claim) bool {
+	d.queue.mu.Lock()
+	defer d.queue.mu.Unlock()
+	return d.queue.claims[id] == c
+}
+
 // Acknowledge ends the delivery: the message is done, and leaves the queue. A
 // dead letter stays in the list of them, as reported.
 func (d *DB) Acknowledge(ctx context.Context, delivery Delivery) error {
-	return d.settle(ctx, "acknowledge", delivery, func(e entry) (err error) {
-		b := d.pebble.NewBatch()
-		if e.DeadAt == 0 {
-			_, err = d.removeEntry(b, delivery.ID)
-		} else {
-			err = d.move(b, delivery.ID, &e, 0)
-		}
-		if err == nil {
-			err = d.commit(b, false)
-		}
-		if err == nil {
-			d.queue.forget(delivery.ID)
-		}
-		return err
-	})
+	return d.settle(ctx, "acknowledge", delivery, false, (*entry).done)
 }
 
-// Release ends the delivery: the message is due again after delay, or is a dead
-// letter when this was the last delivery that it may have.
+// Backoff as the delay of a release leaves the wait to the queue.
+const Backoff time.Duration = -1
+
+// Release ends the delivery: the message is due again after delay, but not
+// before the end of a lease that the task's attempt holds. When this was the
+// last delivery that it may have, it is a dead letter at once.
 func (d *DB) Release(ctx context.Context, delivery Delivery, delay time.Duration) error {
-	return d.settle(ctx, "release", delivery, func(e entry) error {
-		m, _, err := d.message(delivery.ID)
-		if err != nil {
-			return err
+	return d.settle(ctx, "release", delivery, true, func(e *entry) { e.release(d.now(), delay) })
+}
+
+// Refuse ends a delivery that was none, because the worker was too busy to take
+// the message: it is not counted. The message is due again after delay. Counted
+// = the refusal itself is counted, in [Delivery.Refusals].
+func (d *DB) Refuse(ctx context.Context, delivery Delivery, delay time.Duration, counted bool) error {
+	return d.settle(ctx, "refuse", delivery, false, func(e *entry) {
+		now := d.now()
+		e.Deliveries = min(e.Deliveries, uint32(delivery.Count-1))
+		e.RefusedAt = now.UnixMicro()
+		if counted {
+			e.Refusals++
 		}
-		if e.DeadAt == 0 && int64(e.Deliveries) >= m.MaxDeliveries {
-			return d.bury(delivery.ID, e)
-		}
-		due := d.now().Add(max(delay, 0)).UnixMicro()
-		b := d.pebble.NewBatch()
-		err = d.move(b, delivery.ID, &e, due)
-		if err == nil {
-			err = d.commit(b, true)
-		}
-		if err == nil {
-			d.queue.requeued(delivery.ID, due)
-		}
-		return err
+		e.Due = max(now.Add(delay).UnixMicro(), e.HeldUntil)
 	})
 }
 
-// settle runs f on the entry of a delivery that is still its holder's; a
-// message that was removed or replaced meanwhile is nobody's error.
-func (d *DB) settle(ctx context.Context, op string, delivery Delivery, f func(entry) error) error {
+// settle changes the entry of a delivery that is still its holder's, and ends
+// the claim. That the message was removed or replaced meanwhile is no error.
+func (d *DB) settle(ctx context.Context, op string, delivery Delivery, durable bool, change func(*entry)) error {
 	end, err := d.begin(ctx, op, delivery.ID)
 	if err != nil {
 		return err
 	}
 	defer end()
 	defer d.locks.lock(delivery.ID)()
-	if !d.queue.holds(delivery.ID, delivery.claim) {
+	if !d.holds(delivery.ID, delivery.claim) {
 		return nil
 	}
 	e, found, err := d.entry(delivery.ID)
 	if err == nil && !found {
-		err = errors.New("a claim without its entry")
+		err = errors.New("a claim without its message")
 	}
 	if err == nil {
-		err = f(e)
+		next := e
+		change(&next)
+		b := d.pebble.NewBatch()
+		if err = d.put(b, delivery.ID, e, next); err == nil {
+			err = d.commitMove(b, delivery.ID, next, durable)
+		}
 	}
 	if err != nil {
 		return unavailable(op, delivery.ID, err)
@@ -242,12 +265,65 @@ func (d *DB) settle(ctx context.Context, op string, delivery Delivery, f func(en
 	return nil
 }
 
-// move adds to b that the entry is due at another instant; 0 = never again.
-func (d *DB) move(b *pebble.Batch, id string, e *entry, due int64) error {
-	err := b.Delete(timeKey(queueKey, e.Due, id), nil)
-	e.Due = due
-	if due != 0 {
-		err = errors.Join(err, b.Set(timeKey(queueKey, due, id), nil, nil))
+// commitMove commits a batch that moves an entry, and ends its claim.
+func (d *DB) commitMove(b *pebble.Batch, id string, e entry, durable bool) error {
+	if err := d.commit(b, durable || e.DeadAt != 0); err != nil {
+		return err
 	}
-	return errors.Join(err, b.Set(idKey(entryKey, id), e.encode(), nil))
+	d.queue.mu.Lock()
+	defer d.queue.mu.Unlock()
+	if e.Due != 0 {
+		d.add(e)
+	}
+	d.endClaim(id)
+	return nil
+}
+
+// usedUp reports whether the message may not be delivered again.
+func (e entry) usedUp() bool { return e.DeadAt == 0 && e.Deliveries >= e.MaxDeliveries }
+
+// handedOut is how often the message, or the dead letter, was handed out.
+func (e entry) handedOut() uint32 {
+	if e.DeadAt != 0 {
+		return e.Reports
+	}
+	return e.Deliveries
+}
+
+// done ends the entry: the message is removed, or the dead letter is reported.
+func (e *entry) done() { e.Due = 0 }
+
+// release makes the entry due after delay, or a dead letter.
+func (e *entry) release(now time.Time, delay time.Duration) {
+	if e.usedUp() {
+		e.bury(now)
+		return
+	}
+	if delay == Backoff {
+		delay = backoff(e.handedOut())
+	}
+	e.Due = max(now.Add(delay).UnixMicro(), e.HeldUntil)
+}
+
+// bury makes the entry a dead letter whose report is due at once.
+func (e *entry) bury(now time.Time) {
+	e.DeadAt = now.UnixMicro()
+	e.Due, e.HeldUntil = e.DeadAt, 0
+}
+
+// The wait before a redelivery is drawn from 0 to a bound that doubles with each
+// delivery from minBackoff to maxBackoff.
+const (
+	minBackoff = time.Second
+	maxBackoff = 5 * time.Minute
+)
+
+// backoff is how long to wait after the count-th delivery, with full jitter, so
+// that messages that failed together do not come again together.
+func backoff(count uint32) time.Duration {
+	bound := maxBackoff
+	if count < 10 { // 1 s · 2⁹ is beyond maxBackoff
+		bound = min(bound, minBackoff<<max(int(count)-1, 0))
+	}
+	return rand.N(bound) + time.Millisecond
 }

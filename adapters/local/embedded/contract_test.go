@@ -22,16 +22,17 @@ func TestStoreKeepsItsContract(t *testing.T) {
 func TestDispatcherKeepsItsContract(t *testing.T) {
 	dispatchtest.Run(t, func(t *testing.T) dispatchtest.Subject {
 		db := open(t, nil, embedded.Options{})
+		feed := db.Feed(mail)
 		return dispatchtest.Subject{
-			Dispatcher: db.Dispatcher(0),
-			Queue:      "mail",
+			Dispatcher: dispatcher(db, 0),
+			Queue:      mail.Name,
 			Receive: func(ctx context.Context) (dispatchtest.Delivery, error) {
-				ds, err := db.Claim(ctx, 1)
+				d, err := next(ctx, feed)
 				if err != nil {
 					return dispatchtest.Delivery{}, err
 				}
-				err = db.Acknowledge(ctx, ds[0])
-				return dispatchtest.Delivery{Body: ds[0].Body, Attributes: ds[0].Attributes}, err
+				err = db.Acknowledge(ctx, d)
+				return dispatchtest.Delivery{Body: d.Body, Attributes: d.Attributes}, err
 			},
 			Store:         db,
 			OversizeBytes: embedded.MaxRecordBytes,

@@ -3,7 +3,6 @@ package embedded
 import (
 	"context"
 	"errors"
-	"math"
 	"strconv"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -15,6 +14,7 @@ import (
 type creation struct {
 	*task.Record
 	message *task.Outgoing // queued in the same commit; nil = none
+	entry   entry          // of the message
 	head    []byte         // of the message
 
 	value    []byte
@@ -57,7 +57,8 @@ func (d *DB) create(ctx context.Context, cs ...*creation) {
 // createNew does so under the locks. Its error is that of the commit.
 func (d *DB) createNew(cs []*creation, size int) error {
 	b := d.pebble.NewBatchWithSize(size)
-	first, due := make(map[string]*creation, len(cs)), int64(math.MaxInt64)
+	first := make(map[string]*creation, len(cs))
+	var queued []entry
 	for _, c := range cs {
 		if c.err != nil || first[c.ID] != nil {
 			continue
@@ -75,8 +76,11 @@ func (d *DB) createNew(cs []*creation, size int) error {
 			c.existing, c.err = d.record(ix.EnqueuedAt, c.ID)
 		default:
 			first[c.ID] = c
-			if due, err = d.add(b, c, due); err != nil {
+			if err := d.store(b, c); err != nil {
 				return errors.Join(err, b.Close())
+			}
+			if c.message != nil {
+				queued = append(queued, c.entry)
 			}
 		}
 	}
@@ -86,7 +90,7 @@ func (d *DB) createNew(cs []*creation, size int) error {
 	if err := d.commit(b, true); err != nil {
 		return err
 	}
-	d.queue.added(due)
+	d.added(queued...)
 	for _, c := range cs {
 		switch stored := first[c.ID]; {
 		case c.err != nil || stored == nil:
@@ -99,18 +103,16 @@ func (d *DB) createNew(cs []*creation, size int) error {
 	return nil
 }
 
-// add puts what is stored of c into b, and returns the earlier of due and when
-// its message is due.
-func (d *DB) add(b *pebble.Batch, c *creation, due int64) (int64, error) {
+// store adds to b what is stored of c.
+func (d *DB) store(b *pebble.Batch, c *creation) error {
 	ix := index{EnqueuedAt: c.EnqueuedAt.UnixMicro(), DeleteAfter: c.DeleteAfter.UnixMicro(), Revision: firstRevision}
 	err := errors.Join(
 		b.Set(idKey(indexKey, c.ID), ix.encode(), nil),
 		b.Set(timeKey(recordKey, ix.EnqueuedAt, c.ID), c.value, nil))
-	if err != nil || c.message == nil {
-		return due, err
+	if c.message != nil {
+		err = errors.Join(err, d.setMessage(b, *c.message, c.head), d.put(b, c.ID, entry{}, c.entry))
 	}
-	mine, err := d.enqueue(b, *c.message, c.head)
-	return min(due, mine), err
+	return err
 }
 
 // size is about what c takes in a batch.

@@ -10,10 +10,10 @@ import (
 )
 
 // DeadLetter is a message that was delivered as often as it may be and never
-// acknowledged. It stays in the list for as long as its record.
+// acknowledged. It is kept until its task's record expires.
 type DeadLetter struct {
+	Queue
 	ID         string // the task's
-	Queue      string
 	Body       []byte
 	Attributes map[string]string
 	Deliveries int
@@ -62,23 +62,7 @@ func (d *DB) deadLetter(key []byte) (letter DeadLetter, found bool, err error) {
 		return letter, false, err
 	}
 	m, body, err := d.message(id)
-	letter.Queue, letter.Body, letter.Attributes = m.Queue, body, m.Attributes
+	letter.Queue, letter.Body, letter.Attributes = e.lane.Queue, body, m.Attributes
 	letter.Deliveries, letter.Reported = int(e.Deliveries), e.Due == 0
 	return letter, true, err
-}
-
-// bury makes the entry a dead letter whose report is due at once; its lock is
-// held.
-func (d *DB) bury(id string, e entry) error {
-	now := d.now().UnixMicro()
-	e.DeadAt = now
-	b := d.pebble.NewBatch()
-	err := errors.Join(b.Set(timeKey(deadKey, now, id), nil, nil), d.move(b, id, &e, now))
-	if err == nil {
-		err = d.commit(b, true)
-	}
-	if err == nil {
-		d.queue.requeued(id, now)
-	}
-	return err
 }

@@ -33,10 +33,10 @@ func TestAFullOrBrokenDiskRefusesAndLosesNothing(t *testing.T) {
 			disk, broken := failing(mem, cause)
 			db, err := embedded.Open("data", embedded.Options{FS: disk})
 			check(t, err)
-			before := enqueue(t, db.Dispatcher(0), time.Time{})
+			before := enqueue(t, dispatcher(db, 0), time.Time{})
 			broken.On()
 			refused := newRecord(time.Now())
-			_, err = createAndDispatch(t.Context(), db.Dispatcher(0), refused, outgoing(refused.ID, time.Time{}))
+			_, err = createAndDispatch(t.Context(), dispatcher(db, 0), refused, outgoing(refused.ID, time.Time{}))
 			if task.KindOf(err) != task.Unavailable || !strings.Contains(err.Error(), cause.Error()) {
 				t.Fatalf("the write was answered %v", err)
 			}
@@ -59,7 +59,7 @@ func TestAFullOrBrokenDiskRefusesAndLosesNothing(t *testing.T) {
 			if d := claim(t, again); d.ID != before {
 				t.Errorf("claimed %s, want %s", d.ID, before)
 			}
-			enqueue(t, again.Dispatcher(0), time.Time{})
+			enqueue(t, dispatcher(again, 0), time.Time{})
 		})
 	}
 }

@@ -22,29 +22,35 @@ const MaxMessageBytes = 2 << 20
 // letter, unless the backend says otherwise.
 const DefaultMaxDeliveries = 20
 
-// Dispatcher is the queue as one backend fills it: a [task.AtomicDispatcher].
-// All backends share one queue; they differ in how often they deliver.
+// Dispatcher fills the queues of one backend: a [task.AtomicDispatcher].
 type Dispatcher struct {
-	db            *DB
-	maxDeliveries int64
+	db      *DB
+	backend string
+	options DispatcherOptions
 }
 
-// Dispatcher returns the dispatcher of a backend whose messages are delivered
-// at most maxDeliveries times; 0 = [DefaultMaxDeliveries].
-func (d *DB) Dispatcher(maxDeliveries int) *Dispatcher {
-	if maxDeliveries <= 0 {
-		maxDeliveries = DefaultMaxDeliveries
+// DispatcherOptions are what a [Dispatcher] is told; the zero value is the default.
+type DispatcherOptions struct {
+	MaxDeliveries int  // how often a message is delivered at most; 0 = [DefaultMaxDeliveries]
+	Receive       bool // workers fetch the messages, and nobody claims them
+}
+
+// Dispatcher returns the dispatcher of the backend with this alias.
+func (d *DB) Dispatcher(backend string, o DispatcherOptions) *Dispatcher {
+	if o.MaxDeliveries <= 0 {
+		o.MaxDeliveries = DefaultMaxDeliveries
 	}
-	return &Dispatcher{db: d, maxDeliveries: int64(maxDeliveries)}
+	return &Dispatcher{d, backend, o}
 }
 
 // Limits implements [task.Dispatcher].
 func (q *Dispatcher) Limits(context.Context, string, time.Duration) task.Limits {
-	maxMessage, maxDeliveries := int64(MaxMessageBytes), q.maxDeliveries
+	maxMessage, maxDeliveries := int64(MaxMessageBytes), int64(q.options.MaxDeliveries)
 	return task.Limits{
 		Route:           Route,
 		SupportsDefer:   true,
 		SupportsCancel:  true,
+		SupportsReceive: q.options.Receive,
 		MaxMessageBytes: &maxMessage,
 		MaxDeliveries:   &maxDeliveries,
 	}
@@ -52,9 +58,7 @@ func (q *Dispatcher) Limits(context.Context, string, time.Duration) task.Limits 
 
 // message is the head of a stored message; the body follows it.
 type message struct {
-	Queue         string            `json:"queue"`
-	Attributes    map[string]string `json:"attributes,omitempty"`
-	MaxDeliveries int64             `json:"max_deliveries"`
+	Attributes map[string]string `json:"attributes,omitempty"`
 }
 
 // Dispatch implements [task.Dispatcher]. A message whose id is in the queue
@@ -79,14 +83,15 @@ func (q *Dispatcher) Dispatch(ctx context.Context, m task.Outgoing) (task.Receip
 		return task.Receipt{}, nil
 	}
 	b := q.db.pebble.NewBatch()
-	due, err := q.db.enqueue(b, m, head)
+	e := q.entry(m)
+	err = errors.Join(q.db.setMessage(b, m, head), q.db.put(b, m.ID, entry{}, e))
 	if err == nil {
 		err = q.db.commit(b, true)
 	}
 	if err != nil {
 		return task.Receipt{}, unavailable("dispatch", m.ID, err)
 	}
-	q.db.queue.added(due)
+	q.db.added(e)
 	return task.Receipt{}, nil
 }
 
@@ -96,7 +101,7 @@ func (q *Dispatcher) CreateAndDispatch(ctx context.Context, entries []task.Entry
 	creations := make([]*creation, len(entries))
 	for i := range entries {
 		e := &entries[i]
-		creations[i] = &creation{Record: e.Record, message: &e.Message}
+		creations[i] = &creation{Record: e.Record, message: &e.Message, entry: q.entry(e.Message)}
 		creations[i].head, creations[i].err = q.head(e.Message)
 	}
 	q.db.create(ctx, creations...)
@@ -125,7 +130,7 @@ func (q *Dispatcher) Cancel(ctx context.Context, s task.Sent) error {
 	if err != nil {
 		return unavailable("cancel", s.ID, err)
 	}
-	q.db.queue.forget(s.ID)
+	q.db.forget(s.ID)
 	return nil
 }
 
@@ -137,32 +142,74 @@ func (q *Dispatcher) head(m task.Outgoing) ([]byte, error) {
 	if m.Group != "" {
 		return nil, task.Errorf(task.MessageRejected, "the local queue has no groups")
 	}
-	head, err := json.Marshal(message{m.Queue, m.Attributes, q.maxDeliveries})
+	head, err := json.Marshal(message{m.Attributes})
 	if err != nil {
 		return nil, &task.Error{Kind: task.MessageRejected, Msg: "an attribute cannot be encoded", Err: err, TaskID: m.ID}
 	}
 	return append(head, '\n'), nil
 }
 
-// enqueue adds m to b. A message that is overdue is due now: the queue keeps
-// the order in which messages became due and were accepted.
-func (d *DB) enqueue(b *pebble.Batch, m task.Outgoing, head []byte) (due int64, err error) {
-	due = d.now().UnixMicro()
+// entry returns the state of a new message. One that is overdue is due now: the
+// queue keeps the order in which messages became due and were accepted.
+func (q *Dispatcher) entry(m task.Outgoing) entry {
+	due := q.db.now().UnixMicro()
 	if !m.Due.IsZero() {
 		due = max(due, m.Due.UnixMicro())
 	}
-	return due, errors.Join(
-		b.Set(idKey(messageKey, m.ID), append(head, m.Body...), nil),
-		b.Set(idKey(entryKey, m.ID), entry{Due: due}.encode(), nil),
-		b.Set(timeKey(queueKey, due, m.ID), nil, nil))
+	return entry{
+		state: state{Due: due, MaxDeliveries: uint32(q.options.MaxDeliveries)},
+		lane:  lane{Queue: Queue{q.backend, m.Queue}},
+	}
+}
+
+func (d *DB) setMessage(b *pebble.Batch, m task.Outgoing, head []byte) error {
+	return b.Set(idKey(messageKey, m.ID), append(head, m.Body...), nil)
+}
+
+// put adds to b that a message's entry changes from old to next; the zero entry
+// is none before. An entry that is alive and not due any more is removed, with
+// its message.
+func (d *DB) put(b *pebble.Batch, id string, old, next entry) (err error) {
+	moved := old.Due != next.Due || old.DeadAt != next.DeadAt
+	if moved && old.Due != 0 {
+		err = b.Delete(dueKey(old.prefix(), old.Due, id), nil)
+	}
+	if next.Due == 0 && next.DeadAt == 0 {
+		return errors.Join(err, b.Delete(idKey(messageKey, id), nil), b.Delete(idKey(entryKey, id), nil))
+	}
+	if moved && next.Due != 0 {
+		err = errors.Join(err, b.Set(dueKey(next.prefix(), next.Due, id), nil, nil))
+	}
+	if next.DeadAt != old.DeadAt {
+		err = errors.Join(err, b.Set(timeKey(deadKey, next.DeadAt, id), nil, nil))
+	}
+	return errors.Join(err, b.Set(idKey(entryKey, id), next.encode(), nil))
+}
+
+// added makes an entry known that has no claim and is in the database.
+func (d *DB) added(entries ...entry) {
+	d.queue.mu.Lock()
+	defer d.queue.mu.Unlock()
+	for _, e := range entries {
+		d.add(e)
+	}
+}
+
+// forget ends any claim on a message that is gone.
+func (d *DB) forget(ids ...string) {
+	d.queue.mu.Lock()
+	defer d.queue.mu.Unlock()
+	for _, id := range ids {
+		d.endClaim(id)
+	}
 }
 
 func (d *DB) entry(id string) (e entry, found bool, err error) {
-	found, err = d.read(idKey(entryKey, id), func(v []byte) error { return decode(v, &e) })
+	found, err = d.read(idKey(entryKey, id), func(v []byte) error { return decodeEntry(v, &e) })
 	return e, found, err
 }
 
-// message returns the message of an entry, and how often it may be delivered.
+// message returns the message of an entry.
 func (d *DB) message(id string) (m message, body []byte, err error) {
 	found, err := d.read(idKey(messageKey, id), func(v []byte) error {
 		head, rest, _ := bytes.Cut(v, []byte("\n"))
@@ -175,7 +222,7 @@ func (d *DB) message(id string) (m message, body []byte, err error) {
 	return m, body, err
 }
 
-// removeEntry adds the removal of the entry and its message to b.
+// removeEntry adds to b that the entry, its message and its dead letter go.
 func (d *DB) removeEntry(b *pebble.Batch, id string) (found bool, err error) {
 	e, found, err := d.entry(id)
 	if err != nil || !found {
@@ -183,7 +230,7 @@ func (d *DB) removeEntry(b *pebble.Batch, id string) (found bool, err error) {
 	}
 	err = errors.Join(b.Delete(idKey(messageKey, id), nil), b.Delete(idKey(entryKey, id), nil))
 	if e.Due != 0 {
-		err = errors.Join(err, b.Delete(timeKey(queueKey, e.Due, id), nil))
+		err = errors.Join(err, b.Delete(dueKey(e.prefix(), e.Due, id), nil))
 	}
 	if e.DeadAt != 0 {
 		err = errors.Join(err, b.Delete(timeKey(deadKey, e.DeadAt, id), nil))

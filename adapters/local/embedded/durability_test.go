@@ -44,7 +44,7 @@ func survives(t *testing.T, fs vfs.FS, mem *vfs.MemFS, seed uint64) error {
 		return err
 	}
 	defer db.Close()
-	q := db.Dispatcher(0)
+	q := dispatcher(db, 0)
 	var mu sync.Mutex
 	var answered []string
 	crash := make(chan struct{})
@@ -118,7 +118,7 @@ func (f unsyncedFile) Preallocate(_, _ int64) error { return nil }
 func TestUnacknowledgedDeliveriesComeAgainAfterACrashAndAreCounted(t *testing.T) {
 	mem := vfs.NewCrashableMem()
 	db := open(t, mem, embedded.Options{})
-	id := enqueue(t, db.Dispatcher(2), time.Time{})
+	id := enqueue(t, dispatcher(db, 2), time.Time{})
 	for delivery := 1; delivery <= 2; delivery++ {
 		if d := claim(t, db); d.ID != id || d.Count != delivery {
 			t.Fatalf("claimed %+v, want delivery %d", d, delivery)
@@ -126,7 +126,11 @@ func TestUnacknowledgedDeliveriesComeAgainAfterACrashAndAreCounted(t *testing.T)
 		mem = mem.CrashClone(vfs.CrashCloneCfg{}) // a message that kills the process at once
 		db = open(t, mem, embedded.Options{})
 	}
-	if d := claim(t, db); d.ID != id || !d.Dead {
+	feed := db.Feed(mail)
+	if ds, err := feed.Claim(t.Context(), 1); err != nil || len(ds) > 0 {
+		t.Errorf("after its last delivery: %+v, %v", ds, err)
+	}
+	if d := claimDead(t, db); d.ID != id || !d.Dead {
 		t.Errorf("claimed %+v, want a dead letter", d)
 	}
 }
@@ -167,13 +171,17 @@ func TestSecondOpenOfADirectoryIsRefused(t *testing.T) {
 
 func TestClosedDatabaseRefusesWorkAndWakesClaims(t *testing.T) {
 	db := open(t, nil, embedded.Options{})
-	claimed := make(chan error)
+	feed := db.Feed(mail)
+	waited := make(chan error)
 	go func() {
-		_, err := db.Claim(t.Context(), 1)
-		claimed <- err
+		_, err := feed.Wait(t.Context())
+		waited <- err
 	}()
 	check(t, db.Close())
-	if err := <-claimed; !errors.Is(err, embedded.ErrClosed) {
+	if err := <-waited; !errors.Is(err, embedded.ErrClosed) {
+		t.Errorf("wait: %v", err)
+	}
+	if _, err := feed.Claim(t.Context(), 1); !errors.Is(err, embedded.ErrClosed) {
 		t.Errorf("claim: %v", err)
 	}
 	if _, err := db.Get(t.Context(), task.NewID()); task.KindOf(err) != task.Unavailable || !errors.Is(err, embedded.ErrClosed) {
@@ -183,7 +191,7 @@ func TestClosedDatabaseRefusesWorkAndWakesClaims(t *testing.T) {
 
 func TestManyEntriesAreThereWholeOrNotAtAllAfterACrash(t *testing.T) {
 	mem := vfs.NewCrashableMem()
-	q := open(t, mem, embedded.Options{}).Dispatcher(0)
+	q := dispatcher(open(t, mem, embedded.Options{}), 0)
 	enqueueAll(t, q, 1)
 	random := rand.New(rand.NewPCG(1, 2))
 	for range 2 {

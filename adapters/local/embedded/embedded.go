@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -21,16 +22,18 @@ import (
 	"github.com/taskgate/taskgate/core/task"
 )
 
-// DB is an open database. It is a [task.Store]; its queue is filled by the
-// [Dispatcher] of each backend and emptied by [DB.Claim].
+// DB is an open database. It is a [task.Store]; its queues are filled by the
+// [Dispatcher] of each backend and emptied through each [Feed].
 type DB struct {
 	pebble *pebble.DB
 	lock   *pebble.Lock
 	now    func() time.Time
 	opened time.Time
 
-	locks locks
-	queue schedule
+	locks    locks
+	queue    schedule
+	examined atomic.Uint64 // keys of waiting messages that scans have read
+	watches  watches
 
 	gate     sync.RWMutex // held for reading by every operation, for writing by Close
 	stop     context.CancelFunc
@@ -73,10 +76,12 @@ func Open(dir string, o Options) (*DB, error) {
 	}
 	d := &DB{lock: lock, now: o.Now, opened: o.Now(), locks: locks{ids: map[string]*idLock{}}}
 	d.stopped, d.stop = context.WithCancel(context.Background())
-	d.queue.init()
 	d.pebble, err = pebble.Open(dir, tuned(o.FS, lock, &d.failure))
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("embedded: open %s: %w", dir, err), lock.Close())
+	}
+	if err := errors.Join(d.upgrade(), d.initSchedule()); err != nil {
+		return nil, errors.Join(fmt.Errorf("embedded: open %s: %w", dir, err), d.pebble.Close(), lock.Close())
 	}
 	d.startSweeping(o.SweepEvery)
 	return d, nil
@@ -140,4 +145,12 @@ func unavailable(op, id string, err error) error {
 		Kind: task.Unavailable, Msg: "the local store cannot serve the request now", TaskID: id,
 		Err: fmt.Errorf("embedded: %s %s: %w", op, id, err),
 	}
+}
+
+// wrap is unavailable, and nil for no error.
+func wrap(op, id string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return unavailable(op, id, err)
 }

@@ -81,25 +81,68 @@ func createAndDispatch(ctx context.Context, q *embedded.Dispatcher, r *task.Reco
 	return result.Existing, result.Err
 }
 
+// mail is the queue of the tests.
+var mail = embedded.Queue{Backend: "default", Name: "mail"}
+
+// dispatcher returns the dispatcher of the tests' backend.
+func dispatcher(db *embedded.DB, maxDeliveries int) *embedded.Dispatcher {
+	return db.Dispatcher(mail.Backend, embedded.DispatcherOptions{MaxDeliveries: maxDeliveries})
+}
+
+// next claims the feed's next message, and waits for one until ctx ends.
+func next(ctx context.Context, f *embedded.Feed) (embedded.Delivery, error) {
+	for {
+		if _, err := f.Wait(ctx); err != nil {
+			return embedded.Delivery{}, err
+		}
+		ds, err := f.Claim(ctx, 1)
+		if err != nil {
+			return embedded.Delivery{}, err
+		}
+		if len(ds) > 0 {
+			return ds[0], nil
+		}
+	}
+}
+
 // claim claims one message within a time that is long for a test.
 func claim(t testing.TB, db *embedded.DB) embedded.Delivery {
 	t.Helper()
+	f := db.Feed(mail)
+	defer f.Close()
+	return claimFrom(t, f)
+}
+
+// claimDead claims the report of one dead letter.
+func claimDead(t testing.TB, db *embedded.DB) embedded.Delivery {
+	t.Helper()
+	return claimFrom(t, db.DeadLetterFeed())
+}
+
+func claimFrom(t testing.TB, f *embedded.Feed) embedded.Delivery {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
-	ds, err := db.Claim(ctx, 1)
+	d, err := next(ctx, f)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return ds[0]
+	return d
 }
 
-// nothingDue checks that no message can be claimed right now.
+// nothingDue checks that no message and no report can be claimed right now.
 func nothingDue(t testing.TB, db *embedded.DB) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Millisecond)
-	defer cancel()
-	if ds, err := db.Claim(ctx, 1); err == nil {
-		t.Fatalf("delivery %d of %s, want none", ds[0].Count, ds[0].ID)
+	f := db.Feed(mail)
+	defer f.Close()
+	for _, f := range []*embedded.Feed{f, db.DeadLetterFeed()} {
+		ds, err := f.Claim(t.Context(), 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(ds) > 0 {
+			t.Fatalf("delivery %d of %s (dead: %v), want none", ds[0].Count, ds[0].ID, ds[0].Dead)
+		}
 	}
 }
 

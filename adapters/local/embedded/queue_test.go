@@ -17,11 +17,11 @@ var _ task.AtomicDispatcher = (*embedded.Dispatcher)(nil)
 
 func TestMessageIsDeliveredUnchangedUntilAcknowledged(t *testing.T) {
 	db := open(t, nil, embedded.Options{})
-	id := enqueue(t, db.Dispatcher(0), time.Time{})
+	id := enqueue(t, dispatcher(db, 0), time.Time{})
 	want := outgoing(id, time.Time{})
 
 	first := claim(t, db)
-	if string(first.Body) != string(want.Body) || !reflect.DeepEqual(first.Attributes, want.Attributes) || first.Queue != "mail" || first.Count != 1 {
+	if string(first.Body) != string(want.Body) || !reflect.DeepEqual(first.Attributes, want.Attributes) || first.Queue != mail || first.Count != 1 {
 		t.Errorf("delivered %+v", first)
 	}
 	nothingDue(t, db)
@@ -37,7 +37,7 @@ func TestMessageIsDeliveredUnchangedUntilAcknowledged(t *testing.T) {
 
 func TestMessagesComeInTheOrderTheyAreDueAndNeverEarly(t *testing.T) {
 	db := open(t, nil, embedded.Options{})
-	q := db.Dispatcher(0)
+	q := dispatcher(db, 0)
 	start := time.Now().Add(50 * time.Millisecond)
 	due := map[string]time.Time{}
 	for _, ms := range []int{7, 3, 5, 1, 4, 2, 6, 0} {
@@ -59,15 +59,16 @@ func TestMessagesComeInTheOrderTheyAreDueAndNeverEarly(t *testing.T) {
 
 func TestAnEarlierMessageWakesAWaitingClaim(t *testing.T) {
 	db := open(t, nil, embedded.Options{})
-	q := db.Dispatcher(0)
+	q := dispatcher(db, 0)
 	enqueue(t, q, time.Now().Add(time.Hour))
+	feed := db.Feed(mail)
 	claimed := make(chan string)
 	go func() {
-		ds, err := db.Claim(t.Context(), 1)
+		d, err := next(t.Context(), feed)
 		if err != nil {
 			t.Error(err)
 		}
-		claimed <- ds[0].ID
+		claimed <- d.ID
 	}()
 	id := enqueue(t, q, time.Now().Add(10*time.Millisecond))
 	select {
@@ -82,7 +83,7 @@ func TestAnEarlierMessageWakesAWaitingClaim(t *testing.T) {
 
 func TestCancelledMessageIsNotDeliveredAndTheSameIDMayComeAgain(t *testing.T) {
 	db := open(t, nil, embedded.Options{})
-	q := db.Dispatcher(0)
+	q := dispatcher(db, 0)
 	id := enqueue(t, q, time.Time{})
 	_, err := q.Dispatch(t.Context(), outgoing(id, time.Time{})) // dropped as a duplicate
 	check(t, err)
@@ -104,10 +105,10 @@ func TestCancelledMessageIsNotDeliveredAndTheSameIDMayComeAgain(t *testing.T) {
 func TestMessageOutOfDeliveriesBecomesADeadLetterAndIsReportedOnce(t *testing.T) {
 	fs := vfs.NewMem()
 	db := open(t, fs, embedded.Options{})
-	id := enqueue(t, db.Dispatcher(2), time.Time{})
+	id := enqueue(t, dispatcher(db, 2), time.Time{})
 	check(t, db.Release(t.Context(), claim(t, db), 0))
 	check(t, db.Release(t.Context(), claim(t, db), time.Hour)) // the last: no more delay
-	d := claim(t, db)
+	d := claimDead(t, db)
 	if d.ID != id || !d.Dead || d.Count != 1 {
 		t.Fatalf("claimed %+v", d)
 	}
@@ -115,7 +116,7 @@ func TestMessageOutOfDeliveriesBecomesADeadLetterAndIsReportedOnce(t *testing.T)
 	check(t, db.Close())
 
 	db = open(t, fs, embedded.Options{})
-	d = claim(t, db)
+	d = claimDead(t, db)
 	if !d.Dead || d.Count != 2 {
 		t.Fatalf("claimed %+v", d)
 	}
@@ -139,12 +140,12 @@ func TestATaskThatTakesAnIDOverGetsItsOwnMessage(t *testing.T) {
 		"claimed":      func(t *testing.T, db *embedded.DB) { claim(t, db) },
 		"a dead letter": func(t *testing.T, db *embedded.DB) {
 			check(t, db.Release(t.Context(), claim(t, db), 0))
-			check(t, db.Acknowledge(t.Context(), claim(t, db))) // the report that it died
+			check(t, db.Acknowledge(t.Context(), claimDead(t, db))) // the report that it died
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			db := open(t, nil, embedded.Options{})
-			q := db.Dispatcher(1)
+			q := dispatcher(db, 1)
 			id := enqueue(t, q, time.Time{})
 			leave(t, db)
 			former, err := db.Get(t.Context(), id)
@@ -171,7 +172,7 @@ func TestAnEndedContextStartsNothing(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	r := newRecord(time.Now())
-	if _, err := createAndDispatch(ctx, db.Dispatcher(0), r, outgoing(r.ID, time.Time{})); task.KindOf(err) != task.Unavailable {
+	if _, err := createAndDispatch(ctx, dispatcher(db, 0), r, outgoing(r.ID, time.Time{})); task.KindOf(err) != task.Unavailable {
 		t.Errorf("create: %v", err)
 	}
 	if _, err := db.Get(t.Context(), r.ID); task.KindOf(err) != task.NotStored {

@@ -45,6 +45,11 @@ func (d *DB) Get(ctx context.Context, id string) (*task.Record, error) {
 
 // Replace implements [task.Store].
 func (d *DB) Replace(ctx context.Context, r *task.Record) error {
+	return d.ReplaceAndMove(ctx, r, task.MoveNone)
+}
+
+// ReplaceAndMove implements [task.MessageStore].
+func (d *DB) ReplaceAndMove(ctx context.Context, r *task.Record, m task.Move) error {
 	revision, err := strconv.ParseUint(r.Revision, 10, 64)
 	if err != nil {
 		return task.Errorf(task.Conflict, "the record has no revision of this store")
@@ -60,22 +65,21 @@ func (d *DB) Replace(ctx context.Context, r *task.Record) error {
 	defer end()
 	defer d.locks.lock(r.ID)()
 
-	ix, found, err := d.index(r.ID)
+	former, found, err := d.index(r.ID)
 	if err != nil {
 		return unavailable("replace", r.ID, err)
 	}
-	if !found || ix.Revision != revision {
+	if !found || former.Revision != revision {
 		return task.Errorf(task.Conflict, "the record has been changed or deleted")
 	}
 	b := d.pebble.NewBatch()
-	moves := r.EnqueuedAt.UnixMicro() != ix.EnqueuedAt
-	if moves {
-		// Another task takes the id over: what the former one has left in the
-		// queue, or among the dead letters, would pass for its message.
-		_, err = d.removeEntry(b, r.ID)
-		err = errors.Join(err, b.Delete(timeKey(recordKey, ix.EnqueuedAt, r.ID), nil))
+	ix := index{EnqueuedAt: r.EnqueuedAt.UnixMicro(), DeleteAfter: r.DeleteAfter.UnixMicro(), Revision: revision + 1}
+	var moved func()
+	if ix.EnqueuedAt != former.EnqueuedAt {
+		moved, err = d.takeOver(b, r.ID, former)
+	} else {
+		moved, err = d.move(b, r, m)
 	}
-	ix = index{EnqueuedAt: r.EnqueuedAt.UnixMicro(), DeleteAfter: r.DeleteAfter.UnixMicro(), Revision: revision + 1}
 	err = errors.Join(err,
 		b.Set(idKey(indexKey, r.ID), ix.encode(), nil),
 		b.Set(timeKey(recordKey, ix.EnqueuedAt, r.ID), value, nil))
@@ -85,11 +89,18 @@ func (d *DB) Replace(ctx context.Context, r *task.Record) error {
 	if err != nil {
 		return unavailable("replace", r.ID, err)
 	}
-	if moves {
-		d.queue.forget(r.ID)
-	}
+	moved()
+	d.notify(r.ID)
 	r.Revision = strconv.FormatUint(ix.Revision, 10)
 	return nil
+}
+
+// takeOver adds to b what another task that takes the id over must not find:
+// the former record, and what is left of its message in the queue or among the
+// dead letters, which would pass for the new task's.
+func (d *DB) takeOver(b *pebble.Batch, id string, former index) (moved func(), err error) {
+	_, err = d.removeEntry(b, id)
+	return func() { d.forget(id) }, errors.Join(err, b.Delete(timeKey(recordKey, former.EnqueuedAt, id), nil))
 }
 
 func encodeRecord(r *task.Record, revision uint64) ([]byte, error) {

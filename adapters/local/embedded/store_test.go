@@ -17,7 +17,7 @@ import (
 
 func TestOfManyCreatorsOfOneIDOneWins(t *testing.T) {
 	db := open(t, nil, embedded.Options{})
-	q := db.Dispatcher(0)
+	q := dispatcher(db, 0)
 	id, created := task.KeyedID("alice", "key"), atomic.Int32{}
 	var wg sync.WaitGroup
 	for i := range 64 {

@@ -115,6 +115,7 @@ func (d *DB) sweepOne(ctx context.Context, id string) (swept bool, err error) {
 	if err != nil {
 		return false, unavailable("sweep", id, err)
 	}
-	d.queue.forget(id)
+	d.forget(id)
+	d.notify(id)
 	return true, nil
 }

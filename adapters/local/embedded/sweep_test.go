@@ -11,10 +11,10 @@ import (
 func TestSweeperDeletesWhatIsPastItsLifeAndNothingElse(t *testing.T) {
 	clock := time.Now()
 	db := open(t, nil, embedded.Options{Now: func() time.Time { return clock }, SweepEvery: -1})
-	q := db.Dispatcher(1)
+	q := dispatcher(db, 1)
 	dead := enqueue(t, q, time.Time{})
 	check(t, db.Release(t.Context(), claim(t, db), 0))
-	check(t, db.Acknowledge(t.Context(), claim(t, db)))
+	check(t, db.Acknowledge(t.Context(), claimDead(t, db)))
 	queued := enqueue(t, q, time.Now().Add(time.Hour))
 	kept := newRecord(clock)
 	_, err := db.Create(t.Context(), kept)

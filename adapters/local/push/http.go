@@ -2,7 +2,9 @@ package push
 
 import (
 	"bytes"
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -15,15 +17,15 @@ import (
 	"github.com/taskgate/taskgate/core/task"
 )
 
-// DefaultTimeout bounds one delivery over HTTP, as Cloud Tasks does
-// (https://cloud.google.com/tasks/docs/creating-http-target-tasks).
+// DefaultTimeout bounds a delivery over HTTP whose task no attempt holds a lease
+// of, as Cloud Tasks does (https://cloud.google.com/tasks/docs/creating-http-target-tasks).
 const DefaultTimeout = 10 * time.Minute
 
 // maxRetryAfter bounds what a worker may ask for: no lease is longer.
 const maxRetryAfter = task.MaxLease * time.Second
 
 // maxDrain is how much of an answer is read, so that its connection can be used
-// again. Nothing in it matters.
+// again. Nothing reads the text itself.
 const maxDrain = 64 << 10
 
 // headers are the attributes that go as headers, and their names there.
@@ -35,51 +37,70 @@ var headers = map[string]string{
 }
 
 // HTTP is a [Deliverer] that POSTs each message to a worker's URL. The body is
-// the message. Any 2xx acknowledges it; any other answer, a redirect too, and
-// none leave it to be delivered again, after Retry-After where that is given (at
-// most an hour).
+// the message. Any 2xx acknowledges it; 429 and 503 say that the worker is busy.
+// Any other answer, also a redirect, and no answer leave the message to be
+// delivered again, after Retry-After where that is given (at most an hour).
 //
-// Headers are ASCII: in Taskgate-Task-Name other bytes, and "%", are
-// percent-encoded (RFC 3986), and Taskgate-Envelope, which is JSON, has \u
-// escapes.
+// Headers are ASCII. In the names of the task, the queue and the backend other
+// bytes, and "%", are percent-encoded (RFC 3986). Taskgate-Envelope is JSON, with
+// \u escapes.
 type HTTP struct {
 	url     string
 	client  *http.Client
 	timeout time.Duration
 }
 
-// NewHTTP returns a deliverer to url. The client's transport should keep as many
-// idle connections as there are deliveries at once; a nil client is such a one.
-// The timeout bounds a delivery; 0 = [DefaultTimeout].
+// NewHTTP returns a deliverer to url. The client should keep as many idle
+// connections as there are deliveries at once: see [NewClient]. The timeout
+// bounds a delivery; 0 = [DefaultTimeout]. A delivery whose attempt holds a lease
+// goes on until the lease ends.
 func NewHTTP(client *http.Client, url string, timeout time.Duration) *HTTP {
-	if client == nil {
-		transport := http.DefaultTransport.(*http.Transport).Clone()
-		transport.MaxIdleConnsPerHost = DefaultConcurrency
-		client = &http.Client{Transport: transport}
-	}
 	own := *client
 	own.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	return &HTTP{url: url, client: &own, timeout: orElse(timeout, DefaultTimeout)}
 }
 
+// NewClient returns a client that keeps so many idle connections to one host.
+func NewClient(connections int) *http.Client {
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.MaxIdleConns, transport.MaxIdleConnsPerHost = 0, connections
+	return &http.Client{Transport: transport}
+}
+
+// errTimeout ends a delivery that the worker has not answered.
+var errTimeout = errors.New("the worker did not answer in time, and holds no lease")
+
 // Deliver implements [Deliverer].
 func (h *HTTP) Deliver(ctx context.Context, d embedded.Delivery) (Outcome, error) {
-	ctx, cancel := context.WithTimeout(ctx, h.timeout)
-	defer cancel()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	answered := make(chan struct{})
+	defer close(answered)
+	go func() {
+		for wait := h.timeout; wait > 0; wait = time.Until(d.LeaseUntil()) {
+			if within(answered, wait) {
+				return
+			}
+		}
+		cancel(errTimeout)
+	}()
 	req, err := newRequest(ctx, h.url, d)
 	if err != nil {
 		return Outcome{}, err
 	}
 	res, err := h.client.Do(req)
 	if err != nil {
-		return Outcome{}, err
+		return Outcome{}, cmp.Or(context.Cause(ctx), err)
 	}
 	defer res.Body.Close()
-	_, _ = io.CopyN(io.Discard, res.Body, maxDrain) // the status has said it all
+	_, _ = io.CopyN(io.Discard, res.Body, maxDrain) // only the status matters
 	if res.StatusCode >= 200 && res.StatusCode < 300 {
 		return Outcome{Acknowledge: true}, nil
 	}
-	return Outcome{Delay: retryAfter(res.Header.Get("Retry-After"))}, fmt.Errorf("the worker answered %d", res.StatusCode)
+	return Outcome{
+		Busy:  res.StatusCode == http.StatusTooManyRequests || res.StatusCode == http.StatusServiceUnavailable,
+		Delay: retryAfter(res.Header.Get("Retry-After")),
+	}, fmt.Errorf("the worker answered %d", res.StatusCode)
 }
 
 // newRequest builds the POST of a delivery.
@@ -90,6 +111,8 @@ func newRequest(ctx context.Context, url string, d embedded.Delivery) (*http.Req
 	}
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("Taskgate-Delivery-Count", strconv.Itoa(d.Count))
+	req.Header.Set("Taskgate-Queue-Name", percentEncode(d.Name))
+	req.Header.Set("Taskgate-Backend", percentEncode(d.Backend))
 	for attribute, name := range headers {
 		value := d.Attributes[attribute]
 		if value == "" {
@@ -105,10 +128,14 @@ func newRequest(ctx context.Context, url string, d embedded.Delivery) (*http.Req
 	return req, nil
 }
 
-// retryAfter reads the header: whole seconds or a date (RFC 9110, 10.2.3);
-// 0 when it is neither, or over.
+// retryAfter reads the header: whole seconds or a date (RFC 9110, 10.2.3). It
+// returns 0 when it is neither, or in the past.
 func retryAfter(header string) time.Duration {
-	if seconds, err := strconv.ParseUint(header, 10, 31); err == nil {
+	if header != "" && strings.Trim(header, "0123456789") == "" {
+		seconds, err := strconv.ParseUint(header, 10, 31)
+		if err != nil { // too many digits
+			return maxRetryAfter
+		}
 		return min(time.Duration(seconds)*time.Second, maxRetryAfter)
 	}
 	if date, err := http.ParseTime(header); err == nil {

@@ -17,7 +17,7 @@ import (
 
 func message() embedded.Delivery {
 	return embedded.Delivery{
-		ID: "id", Queue: "mail", Count: 3, Body: []byte(`{"task_name":"é%","args":["\u0000 x"]}`),
+		ID: "id", Queue: embedded.Queue{Backend: "é", Name: "mail %"}, Count: 3, Body: []byte(`{"task_name":"é%","args":["\u0000 x"]}`),
 		Attributes: map[string]string{
 			task.AttributeTaskID: "id", task.AttributeTaskName: "é%\r\n", task.AttributeTraceparent: "00-1-2-01",
 			task.AttributeEnvelope: `{"metadata":{"k":"é😀"}}`,
@@ -34,7 +34,7 @@ func TestMessageIsPostedWithItsAttributesAsHeaders(t *testing.T) {
 		w.WriteHeader(http.StatusNoContent)
 	}))
 	defer s.Close()
-	o, err := push.NewHTTP(nil, s.URL+"/tasks?x=1", 0).Deliver(t.Context(), message())
+	o, err := push.NewHTTP(push.NewClient(1), s.URL+"/tasks?x=1", 0).Deliver(t.Context(), message())
 	if err != nil || !o.Acknowledge {
 		t.Fatalf("%+v: %v", o, err)
 	}
@@ -44,6 +44,7 @@ func TestMessageIsPostedWithItsAttributesAsHeaders(t *testing.T) {
 	want := map[string]string{
 		"Content-Type": "application/json", "Taskgate-Task-Id": "id", "Taskgate-Task-Name": "%C3%A9%25%0D%0A", "Traceparent": "00-1-2-01",
 		"Taskgate-Envelope": `{"metadata":{"k":"\u00e9\ud83d\ude00"}}`, "Taskgate-Delivery-Count": "3",
+		"Taskgate-Queue-Name": "mail %25", "Taskgate-Backend": "%C3%A9",
 	}
 	headers := map[string]string{}
 	for name := range want {
@@ -65,9 +66,15 @@ func TestOnlyA2xxAcknowledges(t *testing.T) {
 		{302, "", push.Outcome{}},
 		{307, "", push.Outcome{}},
 		{409, "7", push.Outcome{Delay: 7 * time.Second}},
-		{503, "100000", push.Outcome{Delay: time.Hour}},
-		{503, "soon", push.Outcome{}},
-		{503, "-1", push.Outcome{}},
+		{429, "", push.Outcome{Busy: true}},
+		{429, "3600", push.Outcome{Busy: true, Delay: time.Hour}},
+		{503, "100000", push.Outcome{Busy: true, Delay: time.Hour}},
+		{503, "2147483648", push.Outcome{Busy: true, Delay: time.Hour}},
+		{503, "9223372036854775807", push.Outcome{Busy: true, Delay: time.Hour}},
+		{503, "99999999999999999999999999", push.Outcome{Busy: true, Delay: time.Hour}},
+		{503, "Fri, 31 Dec 9999 23:59:59 GMT", push.Outcome{Busy: true, Delay: time.Hour}},
+		{503, "soon", push.Outcome{Busy: true}},
+		{503, "-1", push.Outcome{Busy: true}},
 		{500, "Mon, 02 Jan 2006 15:04:05 GMT", push.Outcome{}},
 		{500, "Fri, 31 Dec 9999 23:59:59 GMT", push.Outcome{Delay: time.Hour}},
 	} {
@@ -103,7 +110,7 @@ func TestWorkerThatHangsOrIsAwayOrTalksForEverDoesNotHoldTheDelivery(t *testing.
 	}
 	away := httptest.NewServer(nil)
 	away.Close()
-	if o, err := push.NewHTTP(nil, away.URL, 0).Deliver(t.Context(), message()); err == nil || o.Acknowledge {
+	if o, err := push.NewHTTP(push.NewClient(1), away.URL, 0).Deliver(t.Context(), message()); err == nil || o.Acknowledge {
 		t.Errorf("away: %+v %v", o, err)
 	}
 	endless := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

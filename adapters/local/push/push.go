@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -19,37 +18,26 @@ const DefaultConcurrency = 64
 // DefaultGrace is how long [Pusher.Run] waits for running deliveries at its end.
 const DefaultGrace = 10 * time.Second
 
-// The wait before a redelivery is drawn from 0 to a bound that doubles with each
-// delivery from the least to the most.
-const (
-	leastBackoff = time.Second
-	mostBackoff  = 5 * time.Minute
-)
+// reportsAtOnce is how many dead letters are reported at once.
+const reportsAtOnce = 8
+
+// maxRefusals is how often a message may be refused while others are taken.
+// After that it is not the worker that is busy: each refusal is a delivery.
+const maxRefusals = 100
 
 // lastWait is how much longer a delivery has after its context has ended, to
-// report what it came to. After that it is left alone: a restart redelivers it.
+// report its outcome. After that it is left alone: a restart redelivers it.
 const lastWait = 6 * time.Second
 
-// Queue is where messages come from: [embedded.DB]. A message that is claimed
-// is the claimer's until it is acknowledged or released.
-type Queue interface {
-	// Claim waits for messages that are due, and returns at least one and at
-	// most limit of them, or an error: ctx's, or that the queue fails for now.
-	Claim(ctx context.Context, limit int) ([]embedded.Delivery, error)
-	// Acknowledge ends a delivery: the message is done.
-	Acknowledge(ctx context.Context, d embedded.Delivery) error
-	// Release ends a delivery: the message is to come again after delay.
-	Release(ctx context.Context, d embedded.Delivery, delay time.Duration) error
-}
-
-// Outcome is what a delivery came to; core/worker's converts to it.
+// Outcome is what became of a delivery.
 type Outcome struct {
 	Acknowledge bool          // the message is done
+	Busy        bool          // else, the worker had no room for the message
 	Delay       time.Duration // else, after which time it is to come again; 0 = as the Pusher sees fit
 }
 
 // Deliverer gives one message to a worker and waits for the outcome. When ctx
-// ends the process is stopping: it should return soon. The error says why a
+// ends the process is stopping: Deliver should return soon. The error says why a
 // message is not acknowledged, and is only logged.
 type Deliverer interface {
 	Deliver(ctx context.Context, d embedded.Delivery) (Outcome, error)
@@ -63,11 +51,12 @@ func (f DelivererFunc) Deliver(ctx context.Context, d embedded.Delivery) (Outcom
 	return f(ctx, d)
 }
 
-// Pusher moves messages from a queue to a worker. The queue counts deliveries:
-// one that was refused because another attempt holds the lease counts too.
+// Pusher moves messages from the queues of a database to a worker. A push that
+// the worker was too busy for, and in which no attempt started, was no delivery;
+// every other push that is not acknowledged counts as one.
 type Pusher struct {
-	Queue       Queue
-	Worker      Deliverer
+	Queue       *embedded.DB
+	Worker      Deliverer     // nil = nothing is pushed: workers fetch their messages
 	DeadLetters Deliverer     // reports that a message died, tried until it acknowledges; nil = nobody asks
 	Concurrency int           // deliveries at once; 0 = DefaultConcurrency
 	Grace       time.Duration // for running deliveries at the end; 0 = DefaultGrace
@@ -80,93 +69,171 @@ type Pusher struct {
 func (p *Pusher) Run(ctx context.Context) error {
 	delivering, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
-	slots := make(chan struct{}, orElse(p.Concurrency, DefaultConcurrency))
-	var running sync.WaitGroup
+	var feeding, running sync.WaitGroup
+	feeding.Go(func() {
+		reports := lane{p.DeadLetters, make(chan struct{}, reportsAtOnce), &running}
+		p.feed(ctx, delivering, p.Queue.DeadLetterFeed(), reports)
+	})
+	pushes := lane{p.Worker, make(chan struct{}, orElse(p.Concurrency, DefaultConcurrency)), &running}
 	var err error
-	for ctx.Err() == nil && err == nil {
-		free := take(ctx, slots)
-		ds, claimErr := p.claim(ctx, free)
-		if errors.Is(claimErr, embedded.ErrClosed) {
-			err = claimErr
+	for ctx.Err() == nil && !errors.Is(err, embedded.ErrClosed) {
+		var f *embedded.Feed
+		f, err = p.Queue.NextFeed(ctx)
+		if p.failed(ctx, err) || p.Worker == nil {
+			continue
 		}
-		for range free - len(ds) {
-			<-slots
-		}
-		for _, d := range ds {
-			running.Go(func() {
-				defer func() { <-slots }()
-				p.deliver(delivering, d)
-			})
-		}
+		feeding.Go(func() { p.feed(ctx, delivering, f, pushes) })
 	}
+	feeding.Wait()
 	done := make(chan struct{})
 	go func() { running.Wait(); close(done) }()
 	if !within(done, orElse(p.Grace, DefaultGrace)) {
 		end()
 		if !within(done, lastWait) {
-			p.log().Error("deliveries do not end, and are left alone")
+			p.log().Error("some deliveries have not ended; they are abandoned")
 		}
 	}
-	return err
+	if errors.Is(err, embedded.ErrClosed) {
+		return err
+	}
+	return nil
 }
 
-// take waits for one free slot and takes all that are; 0 when ctx ends first.
-func take(ctx context.Context, slots chan struct{}) (n int) {
+// failed reports whether there is an error; one that is worth trying again is
+// logged, and waited for a little.
+func (p *Pusher) failed(ctx context.Context, err error) bool {
+	if err != nil && ctx.Err() == nil && !errors.Is(err, embedded.ErrClosed) {
+		p.log().Error("cannot read the queue", "error", err)
+		within(ctx.Done(), time.Second)
+	}
+	return err != nil
+}
+
+// lane is where deliveries go, and how many may run at once.
+type lane struct {
+	to      Deliverer // nil = nobody, and each is acknowledged
+	slots   chan struct{}
+	running *sync.WaitGroup
+}
+
+// feed delivers the messages of one queue until ctx ends, or the queue is empty
+// and forgotten. Queues of one lane share its slots.
+func (p *Pusher) feed(ctx, delivering context.Context, f *embedded.Feed, l lane) {
+	pace := newPace(cap(l.slots))
+	for {
+		more, err := f.Wait(ctx)
+		if ctx.Err() != nil || errors.Is(err, embedded.ErrClosed) || err == nil && !more {
+			return
+		}
+		if p.failed(ctx, err) {
+			continue
+		}
+		pace.wait(ctx)
+		free := take(ctx, l.slots, pace)
+		ds, err := f.Claim(ctx, free)
+		for range free - len(ds) {
+			<-l.slots
+		}
+		p.failed(ctx, err)
+		for _, d := range ds {
+			run := pace.begin()
+			l.running.Go(func() {
+				defer func() { <-l.slots }()
+				p.deliver(delivering, d, l.to, run)
+			})
+		}
+	}
+}
+
+// take waits for a free slot and takes as many as are free and the pace allows;
+// 0 when ctx ends first.
+func take(ctx context.Context, slots chan struct{}, pace *pace) (n int) {
 	select {
 	case slots <- struct{}{}:
 	case <-ctx.Done():
 		return 0
 	}
-	for n = 1; ; n++ {
+	room, _, _ := pace.room() // it may have changed while the slots were taken
+	for n = 1; n < room; n++ {
 		select {
 		case slots <- struct{}{}:
 		default:
 			return n
 		}
 	}
+	if room == 0 {
+		<-slots
+		return 0
+	}
+	return n
 }
 
-func (p *Pusher) claim(ctx context.Context, limit int) ([]embedded.Delivery, error) {
-	if limit == 0 {
-		return nil, nil
-	}
-	ds, err := p.Queue.Claim(ctx, limit)
-	if err != nil && ctx.Err() == nil && !errors.Is(err, embedded.ErrClosed) {
-		p.log().Error("the queue cannot be read", "error", err)
-		within(ctx.Done(), time.Second)
-	}
-	return ds, err
-}
-
-// deliver makes one delivery and settles it.
-func (p *Pusher) deliver(ctx context.Context, d embedded.Delivery) {
-	log := p.log().With("task_id", d.ID, "queue", d.Queue, "delivery", d.Count, "dead", d.Dead)
-	to := p.Worker
-	if d.Dead {
-		to = p.DeadLetters
-		if d.Count == 1 {
-			log.Warn("dead letter")
-		}
+// deliver makes one delivery and tells the queue what became of it.
+func (p *Pusher) deliver(ctx context.Context, d embedded.Delivery, to Deliverer, run *run) {
+	log := p.log().With("task_id", d.ID, "queue", d.Name, "delivery", d.Count, "dead", d.Dead)
+	if d.Dead && d.Count == 1 {
+		log.Warn("dead letter")
 	}
 	o, err := Outcome{Acknowledge: true}, error(nil)
 	if to != nil {
-		o, err = to.Deliver(ctx, d)
+		o, err = delivered(ctx, d, to, run)
+	}
+	started := closed(d.Started())
+	if o.Acknowledge || started {
+		run.took()
 	}
 	settling := context.WithoutCancel(ctx)
-	if o.Acknowledge {
+	switch busy := o.Busy && !started && !d.Dead; {
+	case o.Acknowledge:
+		run.end()
 		if err := p.Queue.Acknowledge(settling, d); err != nil {
-			log.Error("message not acknowledged; it may come again", "error", err)
+			log.Error("message not acknowledged; it may be delivered again", "error", err)
 		}
 		return
+	case busy && d.Refusals < maxRefusals:
+		counted := run.pace.takenSince(d.RefusedAt)
+		if err := p.Queue.Refuse(settling, d, o.Delay, counted); err != nil {
+			log.Error("message not given back; it is delivered again after a restart", "error", err)
+		}
+		run.refused() // the message is in the queue again, behind those that wait
+		log.Debug("the worker is busy", "again_in_seconds", o.Delay.Seconds())
+		return
+	case busy:
+		run.refused()
+	default:
+		run.end()
 	}
 	if ctx.Err() != nil {
 		o.Delay = 0 // cut short by the stop: the next process begins with it
 	} else if o.Delay <= 0 {
-		o.Delay = backoff(d.Count)
+		o.Delay = embedded.Backoff
 	}
-	log.Info("delivery not acknowledged", "again_in_seconds", o.Delay.Seconds(), "error", err)
+	log.Info("delivery not acknowledged", "error", err)
 	if err := p.Queue.Release(settling, d, o.Delay); err != nil {
-		log.Error("message not released; it comes again after a restart", "error", err)
+		log.Error("message not released; it is delivered again after a restart", "error", err)
+	}
+}
+
+// delivered calls the deliverer, and raises the pace as soon as an attempt starts.
+func delivered(ctx context.Context, d embedded.Delivery, to Deliverer, run *run) (Outcome, error) {
+	over := make(chan struct{})
+	defer close(over)
+	go func() {
+		select {
+		case <-d.Started():
+			run.took()
+		case <-over:
+		}
+	}()
+	return to.Deliver(ctx, d)
+}
+
+func closed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
 	}
 }
 
@@ -175,16 +242,6 @@ func (p *Pusher) log() *slog.Logger {
 		return slog.Default()
 	}
 	return p.Log
-}
-
-// backoff is how long to wait after the count-th delivery, with full jitter, so
-// that messages which failed together do not come again together.
-func backoff(count int) time.Duration {
-	bound := mostBackoff
-	if doublings := count - 1; doublings < 9 { // 1 s · 2⁹ is past the most
-		bound = min(bound, leastBackoff<<max(doublings, 0))
-	}
-	return rand.N(bound) + time.Millisecond
 }
 
 // within reports whether done is closed before the time is over.
@@ -199,9 +256,9 @@ func within(done <-chan struct{}, d time.Duration) bool {
 	}
 }
 
-func orElse[T int | time.Duration](v, otherwise T) T {
+func orElse[T int | time.Duration](v, fallback T) T {
 	if v <= 0 {
-		return otherwise
+		return fallback
 	}
 	return v
 }

@@ -19,7 +19,8 @@ import (
 // A worker of core/worker is a Deliverer with a line of glue.
 var _ = func(w *worker.Worker) push.Deliverer {
 	return push.DelivererFunc(func(ctx context.Context, d embedded.Delivery) (push.Outcome, error) {
-		return push.Outcome(w.Process(ctx, worker.Delivery{Body: d.Body, Attributes: d.Attributes})), nil
+		o := w.Process(ctx, worker.Delivery{Body: d.Body, Attributes: d.Attributes})
+		return push.Outcome{Acknowledge: o.Acknowledge, Delay: o.Delay}, nil
 	})
 }
 
@@ -45,7 +46,7 @@ func start(t *testing.T, maxDeliveries int, p push.Pusher) *bed {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &bed{t: t, db: db, queue: db.Dispatcher(maxDeliveries), worker: make(chan delivery), reports: make(chan delivery)}
+	b := &bed{t: t, db: db, queue: db.Dispatcher("default", embedded.DispatcherOptions{MaxDeliveries: maxDeliveries}), worker: make(chan delivery), reports: make(chan delivery)}
 	p.Queue, p.Worker, p.DeadLetters, p.Log = db, deliverer(b.worker), deliverer(b.reports), slog.New(slog.DiscardHandler)
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
@@ -172,12 +173,12 @@ func TestStopWaitsForRunningDeliveriesAndReleasesTheRest(t *testing.T) {
 		<-stopped
 
 		left := map[string]int{}
-		for range 2 {
-			ds, err := b.db.Claim(t.Context(), 1)
-			if err != nil {
-				t.Fatal(err)
-			}
-			left[ds[0].ID] = ds[0].Count
+		ds, err := b.db.Feed(embedded.Queue{Backend: "default"}).Claim(t.Context(), 3)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, d := range ds {
+			left[d.ID] = d.Count
 		}
 		if len(left) != 2 || left[slow.ID] != 2 || left[late] != 1 {
 			t.Errorf("left in the queue: %v", left)

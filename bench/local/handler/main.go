@@ -49,7 +49,9 @@ func run(args []string) error {
 		return err
 	}
 	defer pprof.StopCPUProfile()
-	return rig.Serve(func(url string) http.Handler { return handler(url, db, db.Dispatcher(0)) })
+	return rig.Serve(func(url string) http.Handler {
+		return handler(url, db, db.Dispatcher("default", embedded.DispatcherOptions{}))
+	})
 }
 
 // handler wires the service as functions/local does.

@@ -1,0 +1,68 @@
+package task
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/taskgate/taskgate/core/strictjson"
+)
+
+// The limits of a [ReceiveRequest].
+const (
+	MaxReceive     = 32 // messages
+	MaxReceiveWait = 20 // seconds
+)
+
+// ReceiveRequest asks for messages of one queue.
+type ReceiveRequest struct {
+	Backend           string
+	Max               int     // messages, 1 to MaxReceive
+	Wait              float64 // for the first message, in seconds, 0 to MaxReceiveWait
+	VisibilitySeconds int     // how long the messages are hidden, MinLease to MaxLease
+}
+
+// ParseReceive decodes a request from checked JSON: InvalidReceive with every
+// rule that it breaks.
+func ParseReceive(v jsontext.Value) (ReceiveRequest, error) {
+	r := ReceiveRequest{Backend: "default", Max: 1, VisibilitySeconds: DefaultLease}
+	errs := strictjson.Object(func(name string) strictjson.Field {
+		switch name {
+		case "backend":
+			return strictjson.Name(&r.Backend, maxName)
+		case "max":
+			return strictjson.Int(&r.Max, 1, MaxReceive)
+		case "wait":
+			return strictjson.Number(&r.Wait, 0, MaxReceiveWait)
+		case "visibility_seconds":
+			return strictjson.Int(&r.VisibilitySeconds, MinLease, MaxLease)
+		}
+		return nil
+	})("", v)
+	if len(errs) > 0 {
+		return ReceiveRequest{}, &Error{Kind: InvalidReceive, Msg: "the request breaks the rules listed in errors", Fields: errs}
+	}
+	return r, nil
+}
+
+// Receive hands out messages of a queue, perhaps none, whoever owns their tasks.
+// There is no second acknowledgement: the events that a worker reports move the
+// message (see [Move]), and one without events comes again when its visibility
+// ends. Errors: UnknownBackend, UnknownQueue, ReceiveUnsupported, Unavailable.
+func (s *Service) Receive(ctx context.Context, queue string, req ReceiveRequest) ([]Received, error) {
+	b, ok := s.Backends[req.Backend]
+	if !ok {
+		return nil, Errorf(UnknownBackend, "there is no backend %q", req.Backend)
+	}
+	if len(b.Queues) > 0 && !slices.Contains(b.Queues, queue) && queue != b.DefaultQueue {
+		return nil, Errorf(UnknownQueue, "the backend has no queue %q", queue)
+	}
+	receiver, ok := b.Dispatcher.(Receiver)
+	if !ok || !b.Dispatcher.Limits(ctx, queue, 0).SupportsReceive {
+		return nil, Errorf(ReceiveUnsupported, "workers do not fetch messages of this backend: it pushes them, or a cloud's own queue has them")
+	}
+	wait := min(time.Duration(req.Wait*float64(time.Second)), s.MaxWait)
+	return receiver.Receive(ctx, queue, req.Max, time.Duration(req.VisibilitySeconds)*time.Second, wait)
+}
