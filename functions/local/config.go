@@ -8,8 +8,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 
 	"github.com/taskgate/taskgate/adapters/local/push"
+	"github.com/taskgate/taskgate/core/task"
 	"github.com/taskgate/taskgate/functions/settings"
 )
 
@@ -64,12 +66,12 @@ func readConfig(environ []string) (config, error) {
 // which it signed can still be reported on.
 func tokenSecrets(dir string, configured [][]byte) ([][]byte, error) {
 	path := filepath.Join(dir, "token-secret")
-	kept, err := os.ReadFile(path)
+	kept, err := readSecret(path)
 	switch {
-	case err != nil && !errors.Is(err, fs.ErrNotExist):
-		return nil, err
-	case len(kept) > 0:
+	case err == nil:
 		return append(configured, kept), nil
+	case !errors.Is(err, fs.ErrNotExist):
+		return nil, err
 	case len(configured) > 0:
 		return configured, nil
 	}
@@ -80,6 +82,48 @@ func tokenSecrets(dir string, configured [][]byte) ([][]byte, error) {
 		return nil, fmt.Errorf("keep the token secret: %w", err)
 	}
 	return [][]byte{secret}, nil
+}
+
+// readSecret returns a secret that is kept in a file. Who can read the secret can
+// report on every task, so the file must be its owner's alone, and long enough.
+func readSecret(path string) ([]byte, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if err := private(path, info, 0o077); err != nil {
+		return nil, err
+	}
+	secret, err := os.ReadFile(path)
+	if err == nil && len(secret) < task.MinSecretBytes {
+		err = fmt.Errorf("%s has %d bytes; a token secret has at least %d. Delete it to have a new one made; tasks that are queued can then not be reported on",
+			path, len(secret), task.MinSecretBytes)
+	}
+	return secret, err
+}
+
+// private returns an error when a file or directory has one of the forbidden
+// permission bits. Windows has no such bits.
+func private(path string, info fs.FileInfo, forbidden fs.FileMode) error {
+	if mode := info.Mode().Perm(); mode&forbidden != 0 && runtime.GOOS != "windows" {
+		return fmt.Errorf("%s holds secrets and has the mode %#o, with which other users can read or change it; run: chmod go= %s", path, mode, path)
+	}
+	return nil
+}
+
+// checkData refuses a database that every user can read or change: it holds the
+// arguments and results of all tasks, and the tokens of those queued. A group may
+// have it, since Kubernetes gives a volume to the group of the pod (fsGroup).
+func checkData(dir string) error {
+	path := filepath.Join(dir, "db")
+	info, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // it will be made for its owner alone
+	}
+	if err != nil {
+		return err
+	}
+	return private(path, info, 0o007)
 }
 
 // writeDurably makes a file that is there whole or not at all, whenever the

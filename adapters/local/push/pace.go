@@ -26,7 +26,7 @@ type pace struct {
 	running int // how many do; a probe runs above the limit
 	pause   time.Duration
 	probeAt time.Time // not before, one push above the limit
-	slowed  time.Time // when a refusal last doubled the pause
+	slowed  int       // how often refusals have doubled the pause
 	taken   time.Time // when a push was last taken; zero = none was
 	changed chan struct{}
 }
@@ -73,9 +73,9 @@ func (p *pace) wait(ctx context.Context) {
 
 // A run is one push that runs.
 type run struct {
-	pace  *pace
-	began time.Time
-	taken bool
+	pace   *pace
+	slowed int // of the pace, when the push began
+	taken  bool
 }
 
 // begin counts a push as running.
@@ -85,7 +85,7 @@ func (p *pace) begin() *run {
 	if p.running++; p.running > p.limit {
 		p.probeAt = time.Now().Add(jitter(p.pause))
 	}
-	return &run{pace: p, began: time.Now()}
+	return &run{pace: p, slowed: p.slowed}
 }
 
 // took raises the pace: the worker has taken the push.
@@ -119,10 +119,10 @@ func (r *run) refused() {
 	defer p.mu.Unlock()
 	p.running--
 	p.limit = min(p.limit, p.running)
-	if r.began.After(p.slowed) {
+	if r.slowed == p.slowed {
+		p.slowed++
 		p.pause = min(max(2*p.pause, minPause), maxPause)
-		p.slowed = time.Now()
-		p.probeAt = p.slowed.Add(jitter(p.pause))
+		p.probeAt = time.Now().Add(jitter(p.pause))
 	}
 	p.signal()
 }
