@@ -13,9 +13,9 @@ import (
 	"github.com/taskgate/taskgate/functions/demo"
 )
 
-// TestEveryFunctionIsInTheCodeAndEveryOneInTheCodeIsAFunction is inside the
+// TestFunctionFoldersMatchTheCode is inside the
 // package, for nothing can import a main.
-func TestEveryFunctionIsInTheCodeAndEveryOneInTheCodeIsAFunction(t *testing.T) {
+func TestFunctionFoldersMatchTheCode(t *testing.T) {
 	w, err := worker.New(worker.Config{Handler: demo.Mux(), EventsBase: "http://127.0.0.1:1"})
 	if err != nil {
 		t.Fatal(err)

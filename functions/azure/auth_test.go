@@ -40,7 +40,7 @@ func (c *client) reportStarted(inbox *blackbox.Inbox, id string) {
 	}
 }
 
-func TestFunctionKeysOpenTheAPIAndNotTheEvents(t *testing.T) {
+func TestFunctionKeysOpenTheAPIButNotTheEvents(t *testing.T) {
 	dir := t.TempDir()
 	stage(dir, "AZURE_AUTH=function-keys")
 	emulated := newCloud(t)
@@ -95,8 +95,8 @@ func TestEasyAuthMakesEachPrincipalACaller(t *testing.T) {
 	api.reportStarted(inbox, doc.ID)
 }
 
-// TestWithoutEasyAuthNobodyIsWhoTheySay: the same headers, sent by a client.
-func TestWithoutEasyAuthNobodyIsWhoTheySay(t *testing.T) {
+// TestEasyAuthHeadersAreIgnoredWithoutEasyAuth: the same headers, sent by a client.
+func TestEasyAuthHeadersAreIgnoredWithoutEasyAuth(t *testing.T) {
 	emulated := newCloud(t)
 	h := functionshost.Start(t, filepath.Join(staged, "azure"), functionshost.Options{Settings: emulated.apiSettings()})
 	api := newClient(t, h.URL())

@@ -131,7 +131,7 @@ func brownOut(t *testing.T, p proxies) *task.Service {
 			return nil, err
 		}
 		return client.NewContainer("taskgate", "tasks")
-	}, cosmosstore.Options{})
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -149,7 +149,7 @@ func brownOut(t *testing.T, p proxies) *task.Service {
 		Store: store,
 		Backends: map[string]task.Backend{
 			"bus":     {Dispatcher: bus, Target: "servicebusqueue", DefaultQueue: queueName},
-			"storage": {Dispatcher: storagequeuedispatch.New(queues, storagequeuedispatch.Options{}), Target: "storagequeue", DefaultQueue: queueName},
+			"storage": {Dispatcher: storagequeuedispatch.New(queues, 0), Target: "storagequeue", DefaultQueue: queueName},
 		},
 		Tokens:    task.Tokens{Secrets: [][]byte{[]byte(strings.Repeat("s", 32))}},
 		ResultTTL: time.Hour, MaxPayloadBytes: cosmosstore.MaxPayloadBytes,

@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -13,7 +14,7 @@ import (
 	"github.com/taskgate/taskgate/functions/settings"
 )
 
-// config is what the Azure main is told by its environment.
+// config is what the environment tells the Azure main.
 type config struct {
 	settings.Service
 	port     int
@@ -81,8 +82,9 @@ func readCosmos(env *settings.Env, loaders []string) cosmosConfig {
 	return c
 }
 
-// readPlatform reads who authenticates in front. Each way is trusted only where
-// it can be seen that the platform goes it: anything else would be an open door.
+// readPlatform reads how the platform authenticates callers. A way is trusted only
+// where the environment shows that the platform uses it: otherwise a client could
+// claim to be anybody.
 func (c *config) readPlatform(env *settings.Env) {
 	const name = "TASKGATE_PLATFORM_AUTH"
 	how := env.String(name, "")
@@ -129,6 +131,18 @@ func keysAreChecked(root string) error {
 		if b.Type == "httpTrigger" && !strings.EqualFold(b.AuthLevel, "function") && !strings.EqualFold(b.AuthLevel, "admin") {
 			return fmt.Errorf("api/function.json has authLevel %q", b.AuthLevel)
 		}
+	}
+	return nil
+}
+
+// caller returns what reads the caller that the platform has authenticated; nil
+// where the platform authenticates nobody.
+func (c config) caller() func(*http.Request) string {
+	switch c.platform {
+	case easyAuth:
+		return customhandler.EasyAuth
+	case functionKeys:
+		return customhandler.FunctionKey
 	}
 	return nil
 }

@@ -16,7 +16,7 @@ import (
 	"github.com/taskgate/taskgate/functions/wiring"
 )
 
-// clouds are the clients, made once, of what the settings name and no other.
+// clouds are the clients of what the settings name.
 type clouds struct {
 	store    task.Store
 	backends map[string]task.Backend
@@ -30,8 +30,8 @@ type connector struct {
 	errs   settings.Errors
 }
 
-// connect makes the clients. Nothing is sent yet: an error is a setting that can
-// never work, and names the option; all of them are reported together.
+// connect makes the clients, and sends nothing yet. Its error is [settings.Errors]:
+// all the settings that can never work, each with the name of its option.
 func connect(c config, own map[string]credential.Loader) (*clouds, error) {
 	n := &connector{own: own, loaded: map[string]azcore.TokenCredential{}}
 	all := &clouds{backends: map[string]task.Backend{}}
@@ -77,9 +77,9 @@ func (n *connector) backend(b settings.Backend, target string, d task.Dispatcher
 // warmTime bounds the opening of connections at start.
 const warmTime = 30 * time.Second
 
-// prewarm opens the connections, all at once, while the first requests come.
-// One that cannot be opened is logged: the requests that need it find out, and
-// so does whoever reads the log before there are any.
+// prewarm opens all connections concurrently, while the first requests come. A
+// connection that cannot be opened is logged, so that an operator sees it before
+// a request fails.
 func (c *clouds) prewarm(ctx context.Context, log *slog.Logger) {
 	ctx, cancel := context.WithTimeout(ctx, warmTime)
 	defer cancel()
@@ -87,7 +87,7 @@ func (c *clouds) prewarm(ctx context.Context, log *slog.Logger) {
 	for _, warm := range c.warm {
 		all.Go(func() {
 			if err := warm(ctx); err != nil {
-				log.WarnContext(ctx, "not to be reached yet", "error", err)
+				log.WarnContext(ctx, "not reachable yet", "error", err)
 			}
 		})
 	}

@@ -34,7 +34,7 @@ func apps(t *testing.T, c *cloud, worker functionshost.Options, workerSettings .
 	return newClient(t, f.url), apiHost, workerHost
 }
 
-func TestATaskGoesThroughEachTarget(t *testing.T) {
+func TestTaskGoesThroughEachTarget(t *testing.T) {
 	c := newCloud(t)
 	api, apiHost, workerHost := apps(t, c, functionshost.Options{})
 	t.Run("is run and looked up", func(t *testing.T) {
@@ -89,7 +89,7 @@ func TestATaskGoesThroughEachTarget(t *testing.T) {
 	})
 }
 
-func TestAKilledHandlerIsReplacedAndTheTaskGoesOn(t *testing.T) {
+func TestTaskSurvivesAKilledHandler(t *testing.T) {
 	c := newCloud(t)
 	api, apiHost, workerHost := apps(t, c, functionshost.Options{Plain: true}) // payloads as they are documented
 	ctx, cancel := context.WithTimeout(t.Context(), wait.Patience)
@@ -107,9 +107,9 @@ func TestAKilledHandlerIsReplacedAndTheTaskGoesOn(t *testing.T) {
 	}
 }
 
-// TestATaskBeyondTheHostsTimeoutEndsAlone: the host would kill the process, and
+// TestTaskBeyondTheHostsTimeoutEndsAlone: the host would kill the process, and
 // every task in it.
-func TestATaskBeyondTheHostsTimeoutEndsAlone(t *testing.T) {
+func TestTaskBeyondTheHostsTimeoutEndsAlone(t *testing.T) {
 	c := newCloud(t)
 	api, _, _ := apps(t, c, functionshost.Options{}, "AzureFunctionsJobHost__functionTimeout", "00:00:08")
 	long := api.enqueue(`{"task_name":"sleep","args":[40],"backend":"storage","max_attempts":1}`)
@@ -127,9 +127,9 @@ func TestATaskBeyondTheHostsTimeoutEndsAlone(t *testing.T) {
 	}
 }
 
-// TestWhatWasAwayIsFoundAgain: while an emulator is away, enqueueing is refused
+// TestServiceThatWasAwayIsUsedAgain: while an emulator is away, enqueueing is refused
 // in time; once it is back, the same key goes through, to one record.
-func TestWhatWasAwayIsFoundAgain(t *testing.T) {
+func TestServiceThatWasAwayIsUsedAgain(t *testing.T) {
 	c := newCloud(t)
 	h := functionshost.Start(t, filepath.Join(staged, "azure"), functionshost.Options{Settings: c.apiSettings()})
 	api := newClient(t, h.URL())

@@ -12,9 +12,11 @@ import (
 	"slices"
 	"syscall"
 
+	"github.com/taskgate/taskgate/adapters/azure/cosmosstore"
 	"github.com/taskgate/taskgate/adapters/azure/credential"
 	"github.com/taskgate/taskgate/adapters/azure/customhandler"
 	"github.com/taskgate/taskgate/core/httpapi"
+	"github.com/taskgate/taskgate/functions/wiring"
 )
 
 // loaders are your own credentials, by the names that a *_CREDENTIAL_LOADER then
@@ -48,7 +50,7 @@ func run(ctx context.Context, environ []string, own map[string]credential.Loader
 	}
 	go clouds.prewarm(ctx, log)
 	return customhandler.Serve(ctx, listener, &customhandler.Door{
-		Handler: httpapi.New(c.api(clouds, log)),
+		Handler: httpapi.New(wiring.API(c.Service, clouds.store, cosmosstore.MaxPayloadBytes, clouds.backends, log)),
 		BaseURL: customhandler.BaseURL(c.hostname),
 		Caller:  c.caller(),
 	}, log)

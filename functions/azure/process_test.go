@@ -31,10 +31,10 @@ func freePort(t *testing.T) string {
 	return port
 }
 
-// TestBothAppsAreReadyAtOnceAndEndByTheHostsRules: ready although nothing that
+// TestAppsAreReadyAtOnceAndExitByTheHostsRules: ready although nothing that
 // they need answers; logging JSON to stdout; and asked to end, with the code that
 // the host takes for no error and does not leave it at.
-func TestBothAppsAreReadyAtOnceAndEndByTheHostsRules(t *testing.T) {
+func TestAppsAreReadyAtOnceAndExitByTheHostsRules(t *testing.T) {
 	for app, settings := range map[string]map[string]string{
 		"azure/taskgate":               offline(t),
 		"azure-worker/taskgate-worker": {"TASKGATE_EVENTS_BASE": "http://127.0.0.1:1", "FUNCTIONS_APP_ROOT_PATH": filepath.Join(staged, "azure-worker")},

@@ -199,9 +199,9 @@ func TestSettingsThatCanNeverWorkAreRefusedAtStart(t *testing.T) {
 	}
 }
 
-// TestARequestForAQueueThatTheTargetCannotHaveIsRefused: the service is not
+// TestRequestForAnImpossibleQueueIsRefused: the service is not
 // there, so nothing but the check can answer.
-func TestARequestForAQueueThatTheTargetCannotHaveIsRefused(t *testing.T) {
+func TestRequestForAnImpossibleQueueIsRefused(t *testing.T) {
 	c := offline(t)
 	delete(c, "FUNCTIONS_CUSTOMHANDLER_PORT")
 	c["TASKGATE_TASKS"] = `{

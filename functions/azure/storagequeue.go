@@ -36,7 +36,7 @@ func (n *connector) storageQueue(b settings.Backend, o *settings.StorageQueueOpt
 	if err != nil {
 		n.failf(option, b.Alias, err)
 	}
-	d := storagequeuedispatch.New(client, storagequeuedispatch.Options{MaxDeliveries: int64(o.MaxDeliveries)})
+	d := storagequeuedispatch.New(client, int64(o.MaxDeliveries))
 	return n.backend(b, "storagequeue", d, storagequeuedispatch.CheckQueueName)
 }
 

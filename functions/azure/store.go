@@ -29,7 +29,7 @@ func (n *connector) store(c cosmosConfig) *cosmosstore.Store {
 			return nil, err
 		}
 		return client.NewContainer(c.database, c.container)
-	}, cosmosstore.Options{})
+	})
 	if err != nil {
 		n.failf(option, "", err)
 		return nil

@@ -52,7 +52,7 @@ func connect(url string) (*azcosmos.ContainerClient, error) {
 
 func open(t testing.TB, url string) *cosmosstore.Store {
 	t.Helper()
-	s, err := cosmosstore.New(func() (*azcosmos.ContainerClient, error) { return connect(url) }, cosmosstore.Options{})
+	s, err := cosmosstore.New(func() (*azcosmos.ContainerClient, error) { return connect(url) })
 	check(t, err)
 	return s
 }

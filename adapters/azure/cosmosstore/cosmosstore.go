@@ -21,61 +21,47 @@ import (
 	"github.com/taskgate/taskgate/core/task"
 )
 
-// DefaultShards is the number of logical partitions that the tasks are spread
-// over. It is fixed once there are tasks: another number looks elsewhere.
-const DefaultShards = 16
+// shards is the number of logical partitions that the tasks are spread over. It
+// must never change: with another number, no stored task is found.
+const shards = 16
 
 // MaxItemBytes is the most that an item may have, as UTF-8 JSON: 2 MB.
 // https://learn.microsoft.com/azure/cosmos-db/concepts-limits#per-item-limits
 const MaxItemBytes = 2 << 20
 
-// MaxPayloadBytes is what a task's args, kwargs and metadata may have: the rest
-// of an item is for its result, its errors and what surrounds them.
+// MaxPayloadBytes is how large a task's args, kwargs and metadata may be together.
+// The rest of an item is kept for its result and its errors.
 const MaxPayloadBytes = 1 << 20
 
-// Options are what [New] may be told; the zero value is the product's.
-type Options struct {
-	Shards int              // 0 = DefaultShards
-	Now    func() time.Time // nil = time.Now
-}
-
 // Store is a [task.Store].
-type Store struct {
-	connection connection
-	shards     int
-	now        func() time.Time
-}
+type Store struct{ connection connection }
 
 // New returns a store over the container that connect opens with a client whose
-// options should be [ClientOptions]. It is opened here, so that a wrong setting
-// is an error now, and again as long as the account has never answered.
-func New(connect func() (*azcosmos.ContainerClient, error), o Options) (*Store, error) {
-	if o.Shards == 0 {
-		o.Shards = DefaultShards
-	}
-	if o.Now == nil {
-		o.Now = time.Now
-	}
-	s := &Store{connection: connection{connect: connect}, shards: o.Shards, now: o.Now}
+// options should be [ClientOptions]. New calls connect at once, so that a wrong
+// setting is an error now. Later the store calls it again whenever a client has
+// become useless.
+func New(connect func() (*azcosmos.ContainerClient, error)) (*Store, error) {
+	s := &Store{connection: connection{connect: connect}}
 	if _, err := s.connection.container(); err != nil {
 		return nil, fmt.Errorf("cosmosstore: %w", err)
 	}
 	return s, nil
 }
 
-// Create implements [task.Store]. 5 RU and up: see docs/decisions/0006. If the
-// answer is lost it asks once more: what is there then may be its own.
+// Create implements [task.Store]. It costs 5 RU and up: see docs/decisions/0006.
+// When the answer is lost, Create asks once more; a record that is there by then
+// may be its own.
 func (s *Store) Create(ctx context.Context, r *task.Record) (existing *task.Record, err error) {
-	data, err := s.encode(r)
+	data, err := encode(r, time.Now())
 	if err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, answerTime)
 	defer cancel()
 	lost := false
-	for range 2 { // what is there may go, by its time to live, before it is read
+	for range 2 { // an existing item may expire before it is read
 		answer, err := call(ctx, &s.connection, write, func(ctx context.Context, c *azcosmos.ContainerClient) (azcosmos.ItemResponse, error) {
-			return c.CreateItem(ctx, s.partition(r.ID), data, nil)
+			return c.CreateItem(ctx, partition(r.ID), data, nil)
 		})
 		if err == nil {
 			r.Revision = string(answer.ETag)
@@ -101,17 +87,19 @@ func (s *Store) Create(ctx context.Context, r *task.Record) (existing *task.Reco
 	return nil, translate(errors.New("an item that is there cannot be read"), "create", r.ID)
 }
 
-// same reports whether there is what Create was asked to write. Nobody else has
-// the id of a request without a key; two with the same key at the same
-// microsecond, of which each takes the record for its own, send the one task twice.
+// same reports whether the stored record is the one that Create was asked to
+// write. Nobody else has the id of a request without a key. Two requests with one
+// key and in one microsecond both take the record for their own, and the task is
+// sent twice.
 func same(there, r *task.Record) bool {
 	return there.EnqueuedAt == r.EnqueuedAt && (r.Keyed == nil || there.Keyed != nil && *there.Keyed == *r.Keyed)
 }
 
-// Get implements [task.Store]. 1 RU for a KB, doubled by Strong consistency.
+// Get implements [task.Store]. It costs 2 RU for a record of 1 KB: Strong
+// consistency doubles the price of a read.
 func (s *Store) Get(ctx context.Context, id string) (*task.Record, error) {
 	answer, err := call(ctx, &s.connection, read, func(ctx context.Context, c *azcosmos.ContainerClient) (azcosmos.ItemResponse, error) {
-		return c.ReadItem(ctx, s.partition(id), id, nil)
+		return c.ReadItem(ctx, partition(id), id, nil)
 	})
 	if missing(err) {
 		return nil, &task.Error{Kind: task.NotStored, Msg: "there is no record of this task", Err: err}
@@ -132,13 +120,13 @@ func (s *Store) Replace(ctx context.Context, r *task.Record) error {
 	if r.Revision == "" {
 		return task.Errorf(task.Conflict, "the record has no revision of this store")
 	}
-	data, err := s.encode(r)
+	data, err := encode(r, time.Now())
 	if err != nil {
 		return err
 	}
 	ifMatch := azcore.ETag(r.Revision)
 	answer, err := call(ctx, &s.connection, write, func(ctx context.Context, c *azcosmos.ContainerClient) (azcosmos.ItemResponse, error) {
-		return c.ReplaceItem(ctx, s.partition(r.ID), r.ID, data, &azcosmos.ItemOptions{IfMatchEtag: &ifMatch})
+		return c.ReplaceItem(ctx, partition(r.ID), r.ID, data, &azcosmos.ItemOptions{IfMatchEtag: &ifMatch})
 	})
 	if missing(err) || status(err) == http.StatusPreconditionFailed {
 		return &task.Error{Kind: task.Conflict, Msg: "the record has been changed or deleted", Err: err}
@@ -166,12 +154,10 @@ func (s *Store) Prewarm(ctx context.Context) error {
 }
 
 // shard names the logical partition of a task.
-func (s *Store) shard(id string) string {
+func shard(id string) string {
 	h := fnv.New32a()
 	_, _ = h.Write([]byte(id))
-	return strconv.Itoa(int(h.Sum32() % uint32(s.shards)))
+	return strconv.Itoa(int(h.Sum32() % shards))
 }
 
-func (s *Store) partition(id string) azcosmos.PartitionKey {
-	return azcosmos.NewPartitionKeyString(s.shard(id))
-}
+func partition(id string) azcosmos.PartitionKey { return azcosmos.NewPartitionKeyString(shard(id)) }

@@ -14,8 +14,8 @@ import (
 	"github.com/taskgate/taskgate/core/task"
 )
 
-// translate says what an error of the SDK means, once the statuses that answer
-// the question itself (missing, there already, changed) are dealt with.
+// translate turns an error of the SDK into a [task.Error]. Its callers have
+// handled the statuses that are answers: missing, exists already, changed.
 // https://learn.microsoft.com/rest/api/cosmos-db/http-status-codes-for-cosmosdb
 func translate(err error, op, id string) error {
 	if err == nil {
@@ -73,8 +73,7 @@ func missing(err error) bool {
 	return sub == "" || sub == "0"
 }
 
-// ofItem reports whether the service has said something about the item, and so
-// has answered.
+// ofItem reports whether the error is an answer about the item.
 func ofItem(err error) bool {
 	switch status(err) {
 	case http.StatusNotFound, http.StatusConflict, http.StatusPreconditionFailed, http.StatusRequestEntityTooLarge:
@@ -88,8 +87,8 @@ func timedOut(err error) bool {
 	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
 }
 
-// broken reports whether a request's connection, once made, has ended without an
-// answer. One that cannot be made the SDK has tried again already.
+// broken reports whether a connection has ended without an answer. A connection
+// that could not be made is not broken: the SDK has tried that again already.
 func broken(err error) bool {
 	var dial *net.OpError
 	return status(err) == 0 && !(errors.As(err, &dial) && dial.Op == "dial")

@@ -80,7 +80,7 @@ func behindProxy(t *testing.T) (*faultproxy.Proxy, *cosmosstore.Store) {
 
 var writes = faultproxy.Route("POST", "/docs")
 
-func TestThrottlingIsWaitedOutWhenItIsShortAndPassedOnWhenNot(t *testing.T) {
+func TestShortThrottlingIsRetriedAndLongThrottlingIsPassedOn(t *testing.T) {
 	p, s := behindProxy(t)
 	p.Next(writes, faultproxy.CosmosThrottled(20*time.Millisecond))
 	check(t, create1(s, record())(t.Context()))
@@ -129,7 +129,7 @@ func TestEveryFaultIsBoundedAndOver(t *testing.T) {
 	}
 }
 
-func TestACreateWhoseAnswerWasLostKnowsItself(t *testing.T) {
+func TestCreateRecognizesItsOwnRecordAfterALostAnswer(t *testing.T) {
 	p, s := behindProxy(t)
 	for name, f := range map[string]faultproxy.Fault{"reset": faultproxy.ResetAfter, "silent": faultproxy.SilentAfter, "truncated": faultproxy.Truncated} {
 		for _, keyed := range []bool{true, false} {
@@ -158,7 +158,7 @@ func TestACreateWhoseAnswerWasLostKnowsItself(t *testing.T) {
 	}
 }
 
-func TestAReplaceWhoseAnswerWasLostMeetsItself(t *testing.T) {
+func TestReplaceRepeatedAfterALostAnswerIsAConflict(t *testing.T) {
 	p, s := behindProxy(t)
 	for _, f := range []faultproxy.Fault{faultproxy.ResetAfter, faultproxy.SilentAfter} {
 		r := record()
@@ -172,9 +172,9 @@ func TestAReplaceWhoseAnswerWasLostMeetsItself(t *testing.T) {
 	}
 }
 
-// TestAnAccountThatIsDownAtStartIsNotDownForMinutes: a client that cannot read
+// TestAccountThatIsDownAtStartIsAskedAgain: a client that cannot read
 // the account's description answers everything with that error for five minutes.
-func TestAnAccountThatIsDownAtStartIsNotDownForMinutes(t *testing.T) {
+func TestAccountThatIsDownAtStartIsAskedAgain(t *testing.T) {
 	t.Parallel()
 	e := emulators.Cosmos(t)
 	create(t, e.URL())
@@ -245,9 +245,9 @@ func TestASilentWriteRegionIsLeftWithinSeconds(t *testing.T) {
 	}
 }
 
-// TestReadsThatAreAnsweredDoNotHideThatWritesAreNot: the two may go to different
+// TestAnsweredReadsDoNotHideSilentWrites: the two may go to different
 // regions.
-func TestReadsThatAreAnsweredDoNotHideThatWritesAreNot(t *testing.T) {
+func TestAnsweredReadsDoNotHideSilentWrites(t *testing.T) {
 	p, s := behindProxy(t)
 	r := record()
 	check(t, create1(s, r)(t.Context()))
@@ -265,9 +265,9 @@ func TestReadsThatAreAnsweredDoNotHideThatWritesAreNot(t *testing.T) {
 	}
 }
 
-// TestAnAnswerOfAMissingContainerIsNotOneOfAMissingTask: nor is one of a replica
+// TestMissingContainerIsNotAMissingTask: nor is one of a replica
 // that has not caught up. Both come as 404 with a sub-status.
-func TestAnAnswerOfAMissingContainerIsNotOneOfAMissingTask(t *testing.T) {
+func TestMissingContainerIsNotAMissingTask(t *testing.T) {
 	p, s := behindProxy(t)
 	r := record()
 	check(t, create1(s, r)(t.Context()))
@@ -358,7 +358,7 @@ func TestADroppedIdleConnectionIsReplaced(t *testing.T) {
 	recovers(t, get(s, r.ID))
 }
 
-func TestOf30ConcurrentReplacesOneWins(t *testing.T) {
+func TestOneOf30ConcurrentReplacesWins(t *testing.T) {
 	t.Parallel()
 	e := emulators.Cosmos(t)
 	create(t, e.URL())
@@ -397,13 +397,13 @@ func TestAWrongContainerIsAnErrorAtStart(t *testing.T) {
 	if err := s.Prewarm(t.Context()); err == nil || !strings.Contains(err.Error(), "/pk") {
 		t.Errorf("another partition key: %v", err)
 	}
-	_, err := cosmosstore.New(func() (*azcosmos.ContainerClient, error) { return nil, errors.New("no key") }, cosmosstore.Options{})
+	_, err := cosmosstore.New(func() (*azcosmos.ContainerClient, error) { return nil, errors.New("no key") })
 	if err == nil || !strings.Contains(err.Error(), "no key") {
 		t.Errorf("New: %v", err)
 	}
 }
 
-func TestATokenCredentialServes(t *testing.T) {
+func TestTokenCredentialIsUsed(t *testing.T) {
 	t.Parallel()
 	e := emulators.Cosmos(t)
 	create(t, e.URL())
@@ -416,7 +416,7 @@ func TestATokenCredentialServes(t *testing.T) {
 			return nil, err
 		}
 		return client.NewContainer(database, container)
-	}, cosmosstore.Options{})
+	})
 	check(t, err)
 	check(t, create1(s, record())(t.Context()))
 	for _, r := range p.Requests(writes) {

@@ -11,12 +11,11 @@ import (
 // FuzzDecode: an item is refused, or is a record that is written and read as the
 // same.
 func FuzzDecode(f *testing.F) {
-	s := &Store{shards: DefaultShards, now: func() time.Time { return at.Time }}
-	data, err := s.encode(&task.Record{
+	data, err := encode(&task.Record{
 		ID: "id-1", TaskName: "send", Status: task.Running, EnqueuedAt: at, Args: "[1]", Kwargs: "{}", DeleteAfter: at.Plus(time.Hour),
 		Errors: []task.TaskError{{ExceptionClassPath: "e", Traceback: "t"}}, WorkerIDs: []string{"w"}, Metadata: map[string]string{"a": "b"},
 		Progress: &task.Progress{Fraction: 0.5}, Keyed: &task.Keyed{Fingerprint: "f"}, Refusal: &task.Refusal{Kind: task.MessageRejected},
-	})
+	}, at.Time)
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -29,7 +28,7 @@ func FuzzDecode(f *testing.F) {
 		if err != nil {
 			return
 		}
-		again, err := s.encode(r)
+		again, err := encode(r, at.Time)
 		if err != nil {
 			t.Fatalf("%q: %v", data, err)
 		}

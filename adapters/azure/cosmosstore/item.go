@@ -25,8 +25,8 @@ type item struct {
 	ETag string `json:"_etag,omitzero"` // the service's own
 }
 
-func (s *Store) encode(r *task.Record) ([]byte, error) {
-	data, err := json.Marshal(item{Record: *r, PK: s.shard(r.ID), TTL: timeToLive(r.DeleteAfter.Sub(s.now()))})
+func encode(r *task.Record, now time.Time) ([]byte, error) {
+	data, err := json.Marshal(item{Record: *r, PK: shard(r.ID), TTL: timeToLive(r.DeleteAfter.Sub(now))})
 	if err != nil {
 		return nil, &task.Error{Kind: task.Internal, Msg: "cannot encode the record", Err: err, TaskID: r.ID}
 	}
@@ -46,8 +46,8 @@ func decode(data []byte) (*task.Record, error) {
 	return &i.Record, nil
 }
 
-// timeToLive is what is left, rounded up, as an item has it: at least one
-// second, for 0 is refused. What is past its life meanwhile, the service hides.
+// timeToLive returns an item's ttl: the seconds that are left, rounded up. It is
+// at least 1, because the service refuses 0.
 // https://learn.microsoft.com/azure/cosmos-db/time-to-live
 func timeToLive(left time.Duration) int32 {
 	return int32(min(max(1, (left+time.Second-1)/time.Second), math.MaxInt32))
@@ -79,8 +79,8 @@ func Container(id string) azcosmos.ContainerProperties {
 	}
 }
 
-// suits checks what would go wrong later, and not at once: with another
-// partition key no item is found, and without time to live none is deleted.
+// suits checks the settings whose mistakes would show late: with another partition
+// key no item is found, and without time to live none is deleted.
 func suits(p *azcosmos.ContainerProperties) error {
 	if p == nil {
 		return errors.New("cosmosstore: the service did not describe the container")

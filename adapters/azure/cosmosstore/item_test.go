@@ -22,10 +22,9 @@ import (
 
 var at = task.At(time.Date(2026, 11, 23, 10, 0, 0, 0, time.UTC))
 
-func TestAnItemHasTheRecordsNamesAtItsTopLevel(t *testing.T) {
-	s := &Store{shards: DefaultShards, now: func() time.Time { return at.Time }}
+func TestItemHasTheRecordsMembersAtTheTopLevel(t *testing.T) {
 	r := &task.Record{ID: "id-1", TaskName: "send", Status: task.Ready, EnqueuedAt: at, Args: "[1]", Kwargs: "{}", DeleteAfter: at.Plus(90 * time.Second)}
-	data, err := s.encode(r)
+	data, err := encode(r, at.Time)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -34,7 +33,7 @@ func TestAnItemHasTheRecordsNamesAtItsTopLevel(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, want := range map[string]any{
-		"id": "id-1", "pk": s.shard("id-1"), "ttl": 90.0, "task_name": "send", "status": "READY",
+		"id": "id-1", "pk": shard("id-1"), "ttl": 90.0, "task_name": "send", "status": "READY",
 		"enqueued_at": "2026-11-23T10:00:00.000000Z", "args": "[1]", "kwargs": "{}",
 	} {
 		if got[name] != want {
@@ -46,7 +45,7 @@ func TestAnItemHasTheRecordsNamesAtItsTopLevel(t *testing.T) {
 	}
 }
 
-func TestTimeToLiveIsWhatIsLeftRoundedUp(t *testing.T) {
+func TestTimeToLiveIsRoundedUp(t *testing.T) {
 	for left, want := range map[time.Duration]int32{
 		-time.Hour: 1, 0: 1, time.Millisecond: 1, time.Second: 1, time.Second + 1: 2, 168 * time.Hour: 604800,
 		math.MaxInt32*time.Second + time.Hour: math.MaxInt32,
@@ -58,27 +57,26 @@ func TestTimeToLiveIsWhatIsLeftRoundedUp(t *testing.T) {
 }
 
 func TestShardsAreFixedAndEven(t *testing.T) {
-	s := &Store{shards: DefaultShards}
 	for id, want := range map[string]string{ // stored items are found by these
 		"018f2c6e-0000-7000-8000-000000000000": "9", "018f2c6e-0000-7000-8000-000000000001": "6",
 	} {
-		if got := s.shard(id); got != want {
+		if got := shard(id); got != want {
 			t.Errorf("shard of %s is %s, want %s", id, got, want)
 		}
 	}
 	count := map[string]int{}
 	const each = 500
-	for range each * DefaultShards {
-		count[s.shard(task.NewID())]++
+	for range each * shards {
+		count[shard(task.NewID())]++
 	}
-	for i := range DefaultShards {
+	for i := range shards {
 		if n := count[strconv.Itoa(i)]; n < each*3/4 || n > each*5/4 {
 			t.Errorf("shard %d has %d tasks, want about %d", i, n, each)
 		}
 	}
 }
 
-func TestAQueryNamesItsShardAndCarriesValuesAsParameters(t *testing.T) {
+func TestQueryNamesItsShardAndPassesValuesAsParameters(t *testing.T) {
 	text, parameters := query("7", task.Query{})
 	if want := "SELECT * FROM c WHERE c.pk = @pk ORDER BY c.enqueued_at DESC, c.id DESC"; text != want {
 		t.Errorf("got  %s\nwant %s", text, want)
@@ -166,7 +164,7 @@ func TestAPageEndsWhereAShardMayHaveMore(t *testing.T) {
 	}
 }
 
-func TestAContainerThatDoesNotSuitIsNamed(t *testing.T) {
+func TestUnsuitableContainerIsRefused(t *testing.T) {
 	good := Container("tasks")
 	if err := suits(&good); err != nil {
 		t.Error(err)

@@ -13,16 +13,16 @@ import (
 	"github.com/taskgate/taskgate/core/task"
 )
 
-// spare is how many records more than its share a shard is asked for, so that
-// a page is rarely cut short by the shard that happens to hold most of it.
+// spare is how many records each shard is asked for beyond its share. It keeps
+// most pages from being short when one shard has most of the newest records.
 const spare = 4
 
-// List implements [task.Store]. A page asks each shard once, side by side, for
-// its share of the limit and some to spare; a page is short when the newest
-// records are not spread evenly.
+// List implements [task.Store]. A page asks all shards concurrently, each for its
+// share of the limit and some to spare. A page is short when the newest records
+// are not spread evenly.
 func (s *Store) List(ctx context.Context, q task.Query) (task.Page, error) {
-	parts := make([]part, s.shards)
-	errs := make([]error, s.shards)
+	parts := make([]part, shards)
+	errs := make([]error, shards)
 	var all sync.WaitGroup
 	for i := range parts {
 		all.Go(func() { parts[i], errs[i] = s.listShard(ctx, strconv.Itoa(i), q) })
@@ -34,8 +34,8 @@ func (s *Store) List(ctx context.Context, q task.Query) (task.Page, error) {
 	return merge(parts, q.Limit), nil
 }
 
-// part is what a shard has of a page. Unless it is whole, there may be more
-// after its last record.
+// part is one shard's records of a page. If it is not whole, the shard may have
+// more after the last of them.
 type part struct {
 	records []*task.Record
 	whole   bool
@@ -43,7 +43,7 @@ type part struct {
 
 func (s *Store) listShard(ctx context.Context, shard string, q task.Query) (part, error) {
 	text, parameters := query(shard, q)
-	most := min(q.Limit, q.Limit/s.shards+spare)
+	most := min(q.Limit, q.Limit/shards+spare)
 	options := azcosmos.QueryOptions{
 		QueryParameters:           parameters,
 		PageSizeHint:              int32(most),
@@ -64,8 +64,8 @@ func (s *Store) listShard(ctx context.Context, shard string, q task.Query) (part
 			}
 			p.records = append(p.records, r)
 		}
-		// A filter that matches little may use up a query's share of time with
-		// nothing to show; only the token then leads on.
+		// A query that matches little may end without any record. Its token then
+		// leads on.
 		if len(p.records) > 0 || p.whole {
 			return p, nil
 		}
@@ -97,8 +97,9 @@ func query(shard string, q task.Query) (text string, parameters []azcosmos.Query
 	return text + " ORDER BY c.enqueued_at DESC, c.id DESC", parameters
 }
 
-// merge makes one page of the shards' parts. Past the last record of a part
-// that is not whole nothing is known of its shard: the page ends there.
+// merge joins the shards' parts into one page. The page ends where the first part
+// that is not whole ends: beyond that, the shard may have records that were not
+// read.
 func merge(parts []part, limit int) task.Page {
 	var page task.Page
 	var horizon task.Position // the newest end of a part that is not whole

@@ -17,9 +17,9 @@ import (
 type Loader = func() (azcore.TokenCredential, error)
 
 // Load makes the credential of that name: "default" (or ""), "managed_identity",
-// "workload_identity", "azure_cli", "environment", or one of the user's own,
-// which may also take the place of those. No token is asked for yet, but what
-// the environment lacks is an error now. The caller adds the option's name.
+// "workload_identity", "azure_cli", "environment", or one of own, which override
+// those. No token is asked for yet, but a variable that is missing from the
+// environment is an error now. The caller adds the option's name to it.
 //
 // In production, name the credential: "default" tries one after the other, and
 // waits for a managed identity that may not be there.
@@ -57,8 +57,8 @@ func loaders() map[string]Loader {
 	}
 }
 
-// managedIdentity is the user-assigned identity of AZURE_CLIENT_ID if that is
-// set, as "default" has it, and otherwise the system-assigned one.
+// managedIdentity is the user-assigned identity that AZURE_CLIENT_ID names, as in
+// "default"; if that is not set, it is the system-assigned one.
 func managedIdentity() (*azidentity.ManagedIdentityCredential, error) {
 	var o azidentity.ManagedIdentityCredentialOptions
 	if id := os.Getenv("AZURE_CLIENT_ID"); id != "" {

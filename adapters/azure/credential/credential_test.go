@@ -23,7 +23,7 @@ func TestBuiltInLoadersMakeACredential(t *testing.T) {
 	}
 }
 
-func TestWhatTheEnvironmentLacksIsAnErrorAtOnce(t *testing.T) {
+func TestMissingEnvironmentIsAnErrorAtStart(t *testing.T) {
 	for _, name := range []string{"AZURE_TENANT_ID", "AZURE_CLIENT_ID", "AZURE_CLIENT_SECRET", "AZURE_FEDERATED_TOKEN_FILE"} {
 		t.Setenv(name, "")
 	}
@@ -35,7 +35,7 @@ func TestWhatTheEnvironmentLacksIsAnErrorAtOnce(t *testing.T) {
 	}
 }
 
-func TestTheMainsOwnLoadersComeFirst(t *testing.T) {
+func TestOwnLoadersOverrideBuiltInOnes(t *testing.T) {
 	own := map[string]credential.Loader{
 		"vault":   func() (azcore.TokenCredential, error) { return azureemu.Credential{}, nil },
 		"default": func() (azcore.TokenCredential, error) { return azureemu.Credential{}, nil },

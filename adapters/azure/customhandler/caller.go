@@ -7,9 +7,9 @@ import "net/http"
 // there; "" for a request that it let pass without one. The principal's name is
 // not used: it can change, and another can have it.
 //
-// The headers prove something only where that authentication is on, for then
-// the platform removes those that a client has sent. Anywhere else a client can
-// be whoever it says: a main must be told, and check, before it uses this.
+// The headers prove something only where that authentication is on: then the
+// platform removes those that a client has sent. Anywhere else a client can claim
+// to be anybody. A main must check that it is on before it uses this.
 // https://learn.microsoft.com/azure/app-service/configure-authentication-user-identities#access-user-claims-in-app-code
 func EasyAuth(r *http.Request) string {
 	provider, id := one(r, "X-Ms-Client-Principal-Idp"), one(r, "X-Ms-Client-Principal-Id")

@@ -24,8 +24,8 @@ import (
 // https://learn.microsoft.com/azure/azure-functions/functions-scale#timeout
 const requestTime = 230 * time.Second
 
-// Door hands requests from the host to a handler as their clients sent them,
-// and says by [httpapi.WithGateway] what the platform knows of them.
+// Door passes requests from the host to a handler as their clients sent them. By
+// [httpapi.WithGateway] it adds what the platform knows of them.
 type Door struct {
 	Handler http.Handler
 	BaseURL string                     // of the app as clients reach it, no trailing slash
@@ -42,8 +42,8 @@ func BaseURL(websiteHostname string) string {
 	return "https://" + websiteHostname
 }
 
-// ServeHTTP serves one of the host's requests. Those that it makes by itself,
-// to see whether this process lives, have no invocation and are answered here.
+// ServeHTTP serves one of the host's requests. The host's own pings, by which it
+// sees that this process lives, have no invocation and are answered here.
 func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	id := invocation(r.Header)
 	if id == "" && r.URL.Path == "/" && r.Method == http.MethodGet {

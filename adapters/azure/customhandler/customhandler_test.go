@@ -51,7 +51,7 @@ func request(target, body string, headers ...string) *http.Request {
 	return r
 }
 
-func TestTheHostsOwnQuestionIsNotTheHandlers(t *testing.T) {
+func TestHostPingIsNotPassedToTheHandler(t *testing.T) {
 	if s := through(t, customhandler.Door{}, httptest.NewRequest("GET", "/", nil)); s != nil {
 		t.Error("the handler was asked")
 	}
@@ -65,7 +65,7 @@ func TestTheHostsOwnQuestionIsNotTheHandlers(t *testing.T) {
 	}
 }
 
-func TestTheGatewayIsThePlatformsWordAlone(t *testing.T) {
+func TestGatewayComesOnlyFromThePlatform(t *testing.T) {
 	claims := []string{
 		"X-Ms-Client-Principal-Idp", "aad", "X-Ms-Client-Principal-Id", "id", "X-Ms-Client-Principal-Name", "mallory",
 		"X-Forwarded-Host", "evil.example", "X-Azure-Functions-InvocationId", "i\n\"}", "X-Functions-Key", "k",
@@ -124,7 +124,7 @@ func TestAFunctionKeyDoesNotReachTheHandler(t *testing.T) {
 	}
 }
 
-func TestWhatForwardingChangedIsRestored(t *testing.T) {
+func TestForwardedRequestIsRestored(t *testing.T) {
 	var packed bytes.Buffer
 	z := gzip.NewWriter(&packed)
 	_, _ = z.Write([]byte(`{"task_name":"t"}`))
@@ -150,7 +150,7 @@ func TestWhatForwardingChangedIsRestored(t *testing.T) {
 	}
 }
 
-func TestAKeyOpensAFunctionThatAsksForOne(t *testing.T) {
+func TestFunctionKeyIsCheckedByTheHost(t *testing.T) {
 	callers := make(chan string, 1)
 	h := host(t, forwarding, "function", &customhandler.Door{
 		Handler: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { callers <- httpapi.GatewayOf(r.Context()).Caller }),
@@ -176,7 +176,7 @@ func TestAKeyOpensAFunctionThatAsksForOne(t *testing.T) {
 	}
 }
 
-func TestItListensOnLoopbackAndEndsWhenAsked(t *testing.T) {
+func TestServeListensOnLoopbackAndStopsWithItsContext(t *testing.T) {
 	listener, err := customhandler.Listen(0)
 	if err != nil {
 		t.Fatal(err)

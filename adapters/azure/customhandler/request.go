@@ -17,8 +17,8 @@ const (
 
 const idCharacters = "-0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
-// invocation returns the host's id of the request, or "". It is a GUID, and what
-// is longer, or has other characters, a client has made up.
+// invocation returns the host's id of the request, or "". It is a GUID. A longer
+// value, or one with other characters, was made up by a client.
 func invocation(h http.Header) string {
 	for _, name := range []string{forwardedID, proxiedID} {
 		if id := h.Get(name); id != "" && len(id) <= 64 && strings.Trim(id, idCharacters) == "" {
@@ -28,9 +28,8 @@ func invocation(h http.Header) string {
 	return ""
 }
 
-// The two ways to send a function key, which is the host's and not the
-// handler's: a secret that must not be logged, and a query parameter that the
-// API does not know.
+// The two ways to send a function key. It is meant for the host: the handler must
+// not log it, and the API does not know the query parameter.
 // https://learn.microsoft.com/azure/azure-functions/function-keys-how-to
 const (
 	keyHeader    = "X-Functions-Key"
@@ -49,8 +48,8 @@ func restore(r *http.Request) {
 	restoreCoding(r)
 }
 
-// restoreAgent takes off what the host adds to a User-Agent, perhaps a missing
-// one, when it forwards: one more product.
+// restoreAgent removes the product that the host adds to a User-Agent, or to a
+// missing one, when it forwards.
 func restoreAgent(h http.Header) {
 	agent := h.Get("User-Agent")
 	rest, last := "", agent
@@ -83,8 +82,8 @@ func withoutKey(query string) string {
 // gzipMagic begins every gzip member, and no JSON: RFC 1952, section 2.3.1.
 const gzipMagic = "\x1f\x8b"
 
-// restoreCoding says again that a body is compressed. Forwarding drops the
-// Content-Encoding, and the handler would take the body for broken JSON.
+// restoreCoding sets the Content-Encoding of a compressed body, which forwarding
+// drops. Without it the handler would take the body for broken JSON.
 func restoreCoding(r *http.Request) {
 	if r.ContentLength < int64(len(gzipMagic)) {
 		return

@@ -15,10 +15,9 @@ import (
 // wants the handler to listen.
 const PortVariable = "FUNCTIONS_CUSTOMHANDLER_PORT"
 
-// ExitRestart is the exit code with which a handler ends that was asked to. If
-// the host lives on, it starts the handler again and does not count it as an
-// error; after 0 it would never start it again, and after the third other code
-// it shuts down itself.
+// ExitRestart is the exit code of a handler that was asked to stop. If the host
+// lives on, it starts the handler again and counts no error. After code 0 it never
+// starts the handler again; after the third error it shuts itself down.
 // https://github.com/Azure/azure-functions-host/blob/v4.1037.0/src/WebJobs.Script/Workers/ProcessManagement/WorkerProcess.cs
 const ExitRestart = 200
 
@@ -35,10 +34,10 @@ func Listen(port int) (net.Listener, error) {
 	return listener, nil
 }
 
-// Serve answers the host until ctx ends, which is no error, or it cannot go on.
-// It is ready as soon as it is called: the host asks for / until it is answered.
-// Requests have no other time-outs than the handler's own, for the host is the
-// only client, and a worker's invocation may last as long as functionTimeout.
+// Serve answers the host until ctx ends, which is no error, or until it cannot go
+// on. The host asks for / until it is answered, and then takes the handler to be
+// ready. Requests have only the handler's own time-outs: the host is the only
+// client, and an invocation of a worker may last as long as functionTimeout.
 func Serve(ctx context.Context, listener net.Listener, h http.Handler, log *slog.Logger) error {
 	server := &http.Server{
 		Handler:           h,

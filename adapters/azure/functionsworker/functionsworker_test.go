@@ -60,7 +60,7 @@ func quoted(s string) string {
 	return strings.TrimSpace(b.String())
 }
 
-func TestAMessageArrivesByteForByteHoweverItIsEncoded(t *testing.T) {
+func TestMessageBytesAreKeptInEveryEncoding(t *testing.T) {
 	properties := `{"taskgate":"{\"id\":\"1\"}","task_name":"\"t\"","n":5,"nothing":null}`
 	want := map[string]string{"taskgate": `{"id":"1"}`, "task_name": `"t"`}
 	for name, payload := range map[string]string{
@@ -88,7 +88,7 @@ func TestAMessageArrivesByteForByteHoweverItIsEncoded(t *testing.T) {
 	}
 }
 
-func TestWhatIsNotAcknowledgedIsDeliveredAgain(t *testing.T) {
+func TestUnacknowledgedMessageIsRedelivered(t *testing.T) {
 	a := newApp(worker.Outcome{})
 	if status := a.invoke(t.Context(), t, "POST", "/queue", `{"Data":{"m":`+message+`}}`); status != http.StatusInternalServerError {
 		t.Errorf("answered %d", status)
@@ -104,7 +104,7 @@ func TestWhatIsNotAcknowledgedIsDeliveredAgain(t *testing.T) {
 	}
 }
 
-func TestOnlyTheAppsFunctionsExist(t *testing.T) {
+func TestUnknownFunctionIs404(t *testing.T) {
 	a := newApp(worker.Outcome{Acknowledge: true})
 	for _, request := range [][2]string{{"POST", "/"}, {"POST", "/other"}, {"POST", "/Queue"}, {"POST", "/queue/"}, {"POST", "//queue"}, {"GET", "/"}, {"GET", "/queue"}} {
 		if status := a.invoke(t.Context(), t, request[0], request[1], `{"Data":{"m":`+message+`}}`); status != http.StatusNotFound {
@@ -116,7 +116,7 @@ func TestOnlyTheAppsFunctionsExist(t *testing.T) {
 	}
 }
 
-func TestARefusalIsHeldBackAsLongAsTheWorkerAsks(t *testing.T) {
+func TestRefusalIsHeldForTheDelayThatTheWorkerAsksFor(t *testing.T) {
 	for name, c := range map[string]struct {
 		outcome    worker.Outcome
 		pause      time.Duration
@@ -153,7 +153,7 @@ func TestARefusalIsHeldBackAsLongAsTheWorkerAsks(t *testing.T) {
 	}
 }
 
-func TestATaskOutlivesItsInvocationAndNotTheProcess(t *testing.T) {
+func TestTaskOutlivesItsInvocationButNotTheProcess(t *testing.T) {
 	stop, end := context.WithCancelCause(t.Context())
 	handling := make(chan context.Context, 1)
 	h := functionsworker.New(stop, functionsworker.Config{
@@ -176,9 +176,9 @@ func TestATaskOutlivesItsInvocationAndNotTheProcess(t *testing.T) {
 	}
 }
 
-// TestTheHostsTimeoutEndsOneTaskAndNotTheProcess: the host kills the process when
+// TestTaskEndsBeforeTheHostsTimeout: the host kills the process when
 // one invocation exceeds functionTimeout.
-func TestTheHostsTimeoutEndsOneTaskAndNotTheProcess(t *testing.T) {
+func TestTaskEndsBeforeTheHostsTimeout(t *testing.T) {
 	const timeout = 30 * time.Minute
 	for name, c := range map[string]struct {
 		deliver func(context.Context) worker.Outcome

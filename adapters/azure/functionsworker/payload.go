@@ -52,9 +52,9 @@ func parse(body []byte) (worker.Delivery, error) {
 	return d, nil
 }
 
-// object returns the bytes of a JSON object that the payload has as it is, as
-// text, or, as the host does it today, as text in text: whatever is in it has
-// its own bytes, for a message is read by the worker and not here.
+// object returns the JSON object that v has, byte for byte: the worker reads it,
+// not this package. The host may give it as an object, as text, or, as it does
+// today, as text in text.
 func object(v jsontext.Value) (jsontext.Value, error) {
 	for range 3 {
 		switch v.Kind() {
@@ -71,8 +71,7 @@ func object(v jsontext.Value) (jsontext.Value, error) {
 	return nil, errors.New("it is not a JSON object")
 }
 
-// attributes returns the properties whose values are text. The others are not
-// taskgate's.
+// attributes returns the properties whose values are text. taskgate sets no others.
 func attributes(v jsontext.Value) (map[string]string, error) {
 	if len(v) == 0 || v.Kind() == 'n' {
 		return nil, nil

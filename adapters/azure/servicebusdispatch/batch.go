@@ -11,7 +11,7 @@ import (
 	"github.com/taskgate/taskgate/core/task"
 )
 
-// maxLanes is how many lanes of a batch are sent side by side.
+// maxLanes is how many lanes of a batch are sent at once.
 const maxLanes = 8
 
 // maxScheduled is how many messages are scheduled in one request: a request is
@@ -19,8 +19,8 @@ const maxLanes = 8
 // https://learn.microsoft.com/azure/service-bus-messaging/service-bus-quotas
 const maxScheduled = 100
 
-// lane is what the messages of one request must share: a partitioned entity
-// takes one session a batch, and a request schedules for one time.
+// lane is what all messages of one request must share. A partitioned entity takes
+// one session in a batch, and a request schedules for one time.
 type lane struct {
 	queue, session string
 	due            time.Time
@@ -30,110 +30,101 @@ type lane struct {
 // their order.
 func (d *Dispatcher) DispatchBatch(ctx context.Context, ms []task.Outgoing) []task.DispatchResult {
 	results := make([]task.DispatchResult, len(ms))
-	lanes := map[lane][]int{}
+	lanes := map[lane][]entry{}
+	now := time.Now()
 	for i, m := range ms {
-		if results[i].Err = d.check(m); results[i].Err == nil {
-			l := lane{m.Queue, m.Group, d.due(m)}
-			if d.sessions && m.Group == "" {
-				l.session = m.ID
-			}
-			lanes[l] = append(lanes[l], i)
+		if results[i].Err = d.check(m); results[i].Err != nil {
+			continue
 		}
+		l := lane{m.Queue, m.Group, due(m, now)}
+		if d.options.RequiresSession && m.Group == "" {
+			l.session = m.ID
+		}
+		lanes[l] = append(lanes[l], entry{m, &results[i]})
 	}
 	var all sync.WaitGroup
 	slots := make(chan struct{}, maxLanes)
-	for l, places := range lanes {
+	for l, entries := range lanes {
 		slots <- struct{}{}
 		all.Go(func() {
 			defer func() { <-slots }()
-			d.send(ctx, l, ms, places, results)
+			d.send(ctx, l, entries)
 		})
 	}
 	all.Wait()
 	return results
 }
 
-// send sends the messages at those places of one lane, as many at once as fit.
-func (d *Dispatcher) send(ctx context.Context, l lane, ms []task.Outgoing, places []int, results []task.DispatchResult) {
-	for len(places) > 0 {
-		var n int
-		var receipts []task.Receipt
-		var err error
-		if l.due.IsZero() {
-			n, err = d.sendSome(ctx, l.queue, at(ms, places))
-		} else {
-			n, receipts, err = d.scheduleSome(ctx, l, at(ms, places))
-		}
+// entry is one message of a lane, and where its result goes.
+type entry struct {
+	task.Outgoing
+	result *task.DispatchResult
+}
+
+// send sends the entries of one lane, as many at once as fit.
+func (d *Dispatcher) send(ctx context.Context, l lane, entries []entry) {
+	for len(entries) > 0 {
+		n, numbers, err := d.sendSome(ctx, l, entries)
 		switch {
-		case task.KindOf(err).Final() && n > 1: // one of them is at fault
-			for _, place := range places[:n] {
-				results[place].Receipt, results[place].Err = d.Dispatch(ctx, ms[place])
+		case err == nil:
+			for i, e := range entries[:n] {
+				e.result.Receipt = receipt(e.ID, numbers, i)
 			}
-		case err != nil && (n == 0 || !task.KindOf(err).Final()):
-			for _, place := range places { // the rest would wait for the same
-				results[place].Err = err
+		case n > 1 && task.KindOf(err).Final(): // one of them is at fault, so each goes alone
+			for _, e := range entries[:n] {
+				e.result.Receipt, e.result.Err = d.Dispatch(ctx, e.Outgoing)
+			}
+		case n == 1 && task.KindOf(err).Final():
+			entries[0].result.Err = err
+		default: // the rest would meet the same error
+			for _, e := range entries {
+				e.result.Err = err
 			}
 			return
-		default:
-			for i, place := range places[:n] {
-				results[place] = task.DispatchResult{Receipt: task.Receipt{MessageID: ms[place].ID}, Err: err}
-				if err == nil && receipts != nil {
-					results[place].Receipt = receipts[i]
-				}
-			}
 		}
-		places = places[n:]
+		entries = entries[n:]
 	}
 }
 
-func at(ms []task.Outgoing, places []int) []task.Outgoing {
-	some := make([]task.Outgoing, len(places))
-	for i, place := range places {
-		some[i] = ms[place]
+// sendSome sends the first n entries: those that one request holds. If they were
+// scheduled, numbers are their sequence numbers.
+func (d *Dispatcher) sendSome(ctx context.Context, l lane, entries []entry) (n int, numbers []int64, err error) {
+	if l.due.IsZero() {
+		n, err = d.sendBatch(ctx, l.queue, entries)
+		return n, nil, err
 	}
-	return some
+	var in []*azservicebus.Message
+	for total := 0; n < min(len(entries), maxScheduled); n++ {
+		total += size(entries[n].Outgoing)
+		if n > 0 && int64(total) > d.maxBody() {
+			break
+		}
+		in = append(in, d.message(entries[n].Outgoing))
+	}
+	numbers, err = d.schedule(ctx, l.queue, in, l.due)
+	return n, numbers, err
 }
 
-// sendSome sends the first n messages: those that one batch holds. One that is
+// sendBatch sends the first n entries: those that one batch holds. One that is
 // too large for a batch goes alone.
-func (d *Dispatcher) sendSome(ctx context.Context, queue string, ms []task.Outgoing) (n int, err error) {
+func (d *Dispatcher) sendBatch(ctx context.Context, queue string, entries []entry) (n int, err error) {
 	return use(ctx, &d.links, queue, func(ctx context.Context, s *azservicebus.Sender) (int, error) {
 		batch, err := s.NewMessageBatch(ctx, nil)
 		if err != nil {
 			return 0, err
 		}
-		for n, m := range ms {
-			err := batch.AddMessage(message(m, d.sessions), nil)
+		for n, e := range entries {
+			err := batch.AddMessage(d.message(e.Outgoing), nil)
 			if errors.Is(err, azservicebus.ErrMessageTooLarge) && n > 0 {
 				return n, s.SendMessageBatch(ctx, batch, nil)
 			}
 			if errors.Is(err, azservicebus.ErrMessageTooLarge) {
-				return 1, s.SendMessage(ctx, message(m, d.sessions), nil)
+				return 1, s.SendMessage(ctx, d.message(e.Outgoing), nil)
 			}
 			if err != nil {
 				return 0, err
 			}
 		}
-		return len(ms), s.SendMessageBatch(ctx, batch, nil)
+		return len(entries), s.SendMessageBatch(ctx, batch, nil)
 	})
-}
-
-// scheduleSome schedules the first n messages: those that one request holds.
-func (d *Dispatcher) scheduleSome(ctx context.Context, l lane, ms []task.Outgoing) (n int, receipts []task.Receipt, err error) {
-	var in []*azservicebus.Message
-	for total := 0; n < min(len(ms), maxScheduled); n++ {
-		total += size(ms[n])
-		if n > 0 && total > int(*d.limits.MaxMessageBytes) {
-			break
-		}
-		in = append(in, message(ms[n], d.sessions))
-	}
-	numbers, err := d.schedule(ctx, l.queue, in, l.due)
-	if err != nil {
-		return n, nil, err
-	}
-	for i := range n {
-		receipts = append(receipts, receipt(ms[i], numbers[i]))
-	}
-	return n, receipts, nil
 }

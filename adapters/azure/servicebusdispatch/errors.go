@@ -24,7 +24,8 @@ const (
 // https://learn.microsoft.com/azure/service-bus-messaging/service-bus-throttling
 const busyTime = 10 * time.Second
 
-// translate says what an error of the SDK means for a message to that entity.
+// translate turns an error of the SDK, for a message to that entity, into a
+// [task.Error].
 func translate(err error, entity string) error {
 	if err == nil {
 		return nil
@@ -54,9 +55,8 @@ func translate(err error, entity string) error {
 	return e
 }
 
-// dead reports whether the error is the end of its link: the SDK does not
-// replace one whose authorisation has lapsed, or whose entity was deleted, and
-// made anew.
+// dead reports whether the error ends its link. The SDK does not replace a link
+// whose authorisation has lapsed, or whose entity was deleted and created again.
 func dead(err error) bool {
 	switch code(err) {
 	case azservicebus.CodeUnauthorizedAccess, azservicebus.CodeNotFound, azservicebus.CodeClosed:
@@ -68,7 +68,7 @@ func dead(err error) bool {
 	return errors.As(err, &link) || errors.As(err, &session) || errors.As(err, &conn)
 }
 
-// code returns what the SDK says it is, or "".
+// code returns the SDK's code of the error, or "".
 func code(err error) azservicebus.Code {
 	var e *azservicebus.Error
 	if errors.As(err, &e) {
@@ -77,7 +77,7 @@ func code(err error) azservicebus.Code {
 	return ""
 }
 
-// condition returns what the service says it is, or "".
+// condition returns the service's AMQP condition of the error, or "".
 func condition(err error) amqp.ErrCond {
 	var e *amqp.Error
 	if errors.As(err, &e) {
@@ -86,8 +86,8 @@ func condition(err error) amqp.ErrCond {
 	return ""
 }
 
-// rpcStatus returns the status of a refused request (scheduling, cancelling),
-// which the SDK shows by this method alone, or 0.
+// rpcStatus returns the status of a request (scheduling, cancelling) that was
+// refused, or 0. The SDK shows it by this method alone.
 // https://learn.microsoft.com/azure/service-bus-messaging/service-bus-amqp-request-response
 func rpcStatus(err error) int {
 	var e interface {

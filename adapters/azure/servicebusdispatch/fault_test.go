@@ -41,7 +41,7 @@ func warm(t *testing.T, o emulators.BusQueue) (*faultproxy.TCP, *servicebusdispa
 	return p, d, newWorker(t, e.Addr()).ofQueue(t, queue)
 }
 
-func TestAConnectionDroppedWhileIdleIsReplacedWithinTheRequest(t *testing.T) {
+func TestDroppedIdleConnectionIsReplacedWithinTheRequest(t *testing.T) {
 	t.Parallel()
 	p, d, w := warm(t, emulators.BusQueue{})
 	var sent []string
@@ -64,7 +64,7 @@ func TestAConnectionDroppedWhileIdleIsReplacedWithinTheRequest(t *testing.T) {
 	sameIDs(t, w.ids(t, len(sent)), sent)
 }
 
-func TestASilentPeerIsBoundedAndANewConnectionIsMade(t *testing.T) {
+func TestSilentConnectionIsReplaced(t *testing.T) {
 	t.Parallel()
 	p, d, w := warm(t, emulators.BusQueue{})
 	p.Silence()
@@ -86,7 +86,7 @@ func TestASilentPeerIsBoundedAndANewConnectionIsMade(t *testing.T) {
 	sameIDs(t, w.ids(t, 2), []string{m.ID, next.ID})
 }
 
-func TestAPeerThatCannotBeReachedIsBoundedAndRecovers(t *testing.T) {
+func TestUnreachableServiceIsBoundedAndRecovers(t *testing.T) {
 	t.Parallel()
 	p, d, _ := warm(t, emulators.BusQueue{})
 	p.Refuse()
@@ -102,7 +102,7 @@ func TestAPeerThatCannotBeReachedIsBoundedAndRecovers(t *testing.T) {
 	recovers(t, d, outgoing(time.Time{}))
 }
 
-func TestAServiceThatIsKilledAndComesBackIsUsedAgain(t *testing.T) {
+func TestRestartedServiceIsUsedAgain(t *testing.T) {
 	t.Parallel()
 	e := emulators.ServiceBus(t, oneQueue(emulators.BusQueue{}))
 	d := open(t, e.Addr(), servicebusdispatch.Options{})
@@ -266,7 +266,7 @@ func TestABrokenLinkIsReplaced(t *testing.T) {
 	recovers(t, d, outgoing(time.Time{}))
 }
 
-func TestALostAnswerIsOneMessageWithDuplicateDetection(t *testing.T) {
+func TestDuplicateDetectionDropsTheRepeatOfALostAnswer(t *testing.T) {
 	for detects, want := range map[bool]int{true: 1, false: 2} { // the SDK sends again
 		t.Run(fmt.Sprint(detects), func(t *testing.T) {
 			t.Parallel()
@@ -280,7 +280,7 @@ func TestALostAnswerIsOneMessageWithDuplicateDetection(t *testing.T) {
 	}
 }
 
-func TestA2SecondScheduleComesThenAndACancelledOneNever(t *testing.T) {
+func TestScheduledMessageComesOnTimeAndACancelledOneNever(t *testing.T) {
 	t.Parallel()
 	_, d, w := warm(t, emulators.BusQueue{})
 	kept, cancelled := outgoing(time.Now().Add(2*time.Second)), outgoing(time.Now().Add(2*time.Second))
@@ -341,9 +341,10 @@ func TestEveryFaultIsBoundedAndOver(t *testing.T) {
 			var refuse atomic.Bool
 			options := azureemu.ServiceBusOptions(p.Addr())
 			options.RetryOptions = servicebusdispatch.ClientOptions().RetryOptions
-			d := openWith(t, func() (*azservicebus.Client, error) {
+			connect, closeAll := recording(func() (*azservicebus.Client, error) {
 				return azservicebus.NewClient("ns.servicebus.windows.net", refusing{now: &refuse}, options)
-			}, servicebusdispatch.Options{Topic: c.config.Topics != nil})
+			})
+			d := openWith(t, connect, servicebusdispatch.Options{Topic: c.config.Topics != nil})
 			to := queue
 			entity := func(name string) func() { return func() { to = name } }
 			back := func(testing.TB) { to = queue }
@@ -356,11 +357,8 @@ func TestEveryFaultIsBoundedAndOver(t *testing.T) {
 				),
 				Silence: 1100 * time.Millisecond, // what it takes to be sure that a link is dead
 				Call:    func(ctx context.Context) error { return c.call(ctx, d, to) },
-				Close:   func() { _ = d.Close(t.Context()) },
+				Close:   closeAll,
 			})
-			if name == "queue" {
-				unavailable(t, d, outgoing(time.Time{}), time.Second) // it stays closed
-			}
 		})
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"testing"
 	"time"
 
@@ -34,18 +35,51 @@ func open(t testing.TB, addr string, o servicebusdispatch.Options) *servicebusdi
 	return openWith(t, func() (*azservicebus.Client, error) { return client(addr) }, o)
 }
 
+// openWith returns a dispatcher whose connections are closed when the test ends.
 func openWith(t testing.TB, connect func() (*azservicebus.Client, error), o servicebusdispatch.Options) *servicebusdispatch.Dispatcher {
 	t.Helper()
-	d, err := servicebusdispatch.New(connect, o)
+	recorded, closeAll := recording(connect)
+	t.Cleanup(closeAll)
+	d, err := servicebusdispatch.New(recorded, o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
+	return d
+}
+
+// recording returns connect, and what closes every connection that it made.
+func recording(connect func() (*azservicebus.Client, error)) (recorded func() (*azservicebus.Client, error), closeAll func()) {
+	var mu sync.Mutex
+	var made []*azservicebus.Client
+	recorded = func() (*azservicebus.Client, error) {
+		c, err := connect()
+		if err == nil {
+			mu.Lock()
+			made = append(made, c)
+			mu.Unlock()
+		}
+		return c, err
+	}
+	return recorded, func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
 		defer cancel()
-		_ = d.Close(ctx)
-	})
-	return d
+		mu.Lock()
+		defer mu.Unlock()
+		closed := make(chan struct{}, len(made))
+		for _, c := range made {
+			go func() {
+				_ = c.Close(ctx)
+				closed <- struct{}{}
+			}()
+		}
+		for range made {
+			select {
+			case <-closed:
+			case <-ctx.Done(): // the SDK waits for a credential, whatever ctx says
+				return
+			}
+		}
+	}
 }
 
 // worker takes messages out of an entity, over a connection of its own.

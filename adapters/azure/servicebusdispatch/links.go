@@ -11,24 +11,24 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"
 )
 
-// The SDK's own retries are quick, so that a connection which was dropped while
-// idle is replaced within the request: the defaults would wait for 4 s first.
+// The SDK's own retries are quick, so that a connection that was dropped while
+// idle is replaced within the request. By default they would wait for 4 s first.
 const (
 	maxRetries    = 1
 	retryDelay    = 20 * time.Millisecond
 	maxRetryDelay = 500 * time.Millisecond
 )
 
-// answerTime bounds one call, also for requests without a deadline, since the
-// SDK has no bound. A first send takes about 22 round trips, later ones one.
+// answerTime bounds one call; the SDK has no bound of its own. A first send takes
+// about 22 round trips, a later one takes one.
 const answerTime = 5 * time.Second
 
-// patience is how long a call waits before the connection that left it without
-// an answer counts as silent. The SDK recovers from connections that break, but
-// not from one that swallows what it is given.
+// patience is how long a call must have waited before its connection counts as
+// silent. The SDK recovers from a connection that breaks, but not from one that is
+// open and never answers.
 const patience = time.Second
 
-// closeTime bounds how long a connection that was given up may take to close.
+// closeTime bounds the closing of a connection that was given up.
 const closeTime = 2 * time.Second
 
 // ClientOptions returns the options that a client needs to be bounded and quick
@@ -39,8 +39,6 @@ func ClientOptions() *azservicebus.ClientOptions {
 	}}
 }
 
-var errClosed = errors.New("the dispatcher is closed")
-
 // links is one connection and a link for each entity, made when first used.
 type links struct {
 	connect func() (*azservicebus.Client, error)
@@ -48,8 +46,6 @@ type links struct {
 	mu      sync.Mutex
 	client  *azservicebus.Client
 	senders map[string]*sender
-	closed  bool
-	closing sync.WaitGroup
 }
 
 // sender is a link to one entity; proven once anything has gone through it.
@@ -67,9 +63,6 @@ func (l *links) open() error {
 }
 
 func (l *links) openLocked() error {
-	if l.closed {
-		return errClosed
-	}
 	if l.client != nil {
 		return nil
 	}
@@ -99,10 +92,10 @@ func (l *links) sender(entity string) (*sender, error) {
 	return s, nil
 }
 
-// use calls do with the link to the entity and translates its error. It returns
-// when ctx ends even if the SDK does not: it asks credentials without regard to
-// it. A link that is dead for good is replaced, and if it was a good one before,
-// do is called once more.
+// use calls do with the link to the entity, and translates its error. It returns
+// when ctx ends even if the SDK does not: the SDK ignores ctx while it asks for a
+// credential. A dead link is replaced; if it had worked before, do is called once
+// more.
 func use[T any](ctx context.Context, l *links, entity string, do func(context.Context, *azservicebus.Sender) (T, error)) (T, error) {
 	ctx, cancel := context.WithTimeout(ctx, answerTime)
 	defer cancel()
@@ -161,7 +154,7 @@ func (l *links) drop(s *sender) {
 	defer l.mu.Unlock()
 	if l.senders[s.entity] == s {
 		delete(l.senders, s.entity)
-		l.closeLater(s.Sender)
+		closeLater(s.Sender)
 	}
 }
 
@@ -171,18 +164,18 @@ func (l *links) giveUp(client *azservicebus.Client) {
 	defer l.mu.Unlock()
 	if l.client == client {
 		l.client, l.senders = nil, nil
-		l.closeLater(client)
+		closeLater(client)
 	}
 }
 
-// closeLater closes without making anybody wait: on a connection that is gone,
-// closing takes all the time it is given.
-func (l *links) closeLater(c interface{ Close(context.Context) error }) {
-	l.closing.Go(func() {
+// closeLater closes in the background: closing a connection whose peer is gone
+// takes all of closeTime.
+func closeLater(c interface{ Close(context.Context) error }) {
+	go func() {
 		ctx, cancel := context.WithTimeout(context.Background(), closeTime)
 		defer cancel()
-		_ = c.Close(ctx) // whatever is wrong with it, it is not used again
-	})
+		_ = c.Close(ctx) // it is not used again
+	}()
 }
 
 func (l *links) prewarm(ctx context.Context, entities []string) error {
@@ -197,19 +190,4 @@ func (l *links) prewarm(ctx context.Context, entities []string) error {
 	}
 	all.Wait()
 	return errors.Join(errs...)
-}
-
-func (l *links) close(ctx context.Context) error {
-	l.mu.Lock()
-	client := l.client
-	l.closed, l.client, l.senders = true, nil, nil
-	l.mu.Unlock()
-	_, err := bounded(ctx, func() (struct{}, error) {
-		defer l.closing.Wait()
-		if client == nil {
-			return struct{}{}, nil
-		}
-		return struct{}{}, client.Close(ctx)
-	})
-	return err
 }

@@ -12,10 +12,10 @@ import (
 	"github.com/taskgate/taskgate/tests/emulators/azureemu"
 )
 
-// TestALinkThatIsDeadForGoodIsReplacedWithinTheRequest closes a link as the
+// TestDeadLinkIsReplacedWithinTheRequest closes a link as the
 // service does when an authorisation lapses: the SDK then refuses to use it, and
 // never makes another.
-func TestALinkThatIsDeadForGoodIsReplacedWithinTheRequest(t *testing.T) {
+func TestDeadLinkIsReplacedWithinTheRequest(t *testing.T) {
 	t.Parallel()
 	e := emulators.ServiceBus(t, emulators.ServiceBusConfig{Queues: map[string]emulators.BusQueue{"tasks": {}}})
 	d, err := New(func() (*azservicebus.Client, error) {
@@ -27,7 +27,7 @@ func TestALinkThatIsDeadForGoodIsReplacedWithinTheRequest(t *testing.T) {
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), closeTime)
 		defer cancel()
-		_ = d.Close(ctx)
+		_ = d.links.client.Close(ctx)
 	})
 	if err := d.Prewarm(t.Context(), "tasks"); err != nil {
 		t.Fatal(err)

@@ -8,16 +8,17 @@ import (
 	"github.com/taskgate/taskgate/core/task"
 )
 
-// What the attributes of a message may have: each, and all with their names.
+// The most bytes that one attribute of a message may have, and all of them
+// together with their names.
 // https://learn.microsoft.com/azure/service-bus-messaging/service-bus-quotas
 const (
 	maxAttributeBytes  = 32 << 10
 	maxAttributesBytes = 64<<10 - fixedBytes
 )
 
-// check refuses what no entity of the dispatcher ever takes.
+// check refuses a message that no entity of the dispatcher ever takes.
 func (d *Dispatcher) check(m task.Outgoing) error {
-	most := *d.limits.MaxMessageBytes
+	most := d.maxBody()
 	if int64(len(m.Body)) > most {
 		return task.Errorf(task.MessageTooLarge, "the message has %d bytes, and Service Bus takes %d", len(m.Body), most)
 	}
@@ -31,7 +32,7 @@ func (d *Dispatcher) check(m task.Outgoing) error {
 	if all > maxAttributesBytes || int64(size(m)) > most+headerBytes {
 		return task.Errorf(task.MessageTooLarge, "the message has %d bytes of attributes, and Service Bus does not take as many", all)
 	}
-	if m.Group != "" && !d.sessions {
+	if m.Group != "" && !d.options.RequiresSession {
 		return task.Errorf(task.MessageRejected, "%s has no groups: it requires no sessions", m.Queue)
 	}
 	if rule := checkGroup(m.Group); rule != "" {
@@ -42,20 +43,16 @@ func (d *Dispatcher) check(m task.Outgoing) error {
 
 // due returns when to schedule the message for, or zero if it is due already.
 // Service Bus keeps milliseconds, and a message must not come early.
-func (d *Dispatcher) due(m task.Outgoing) time.Time {
-	if m.Due.IsZero() || !m.Due.After(d.now()) {
+func due(m task.Outgoing, now time.Time) time.Time {
+	if !m.Due.After(now) { // nor is zero
 		return time.Time{}
 	}
-	due := m.Due.Truncate(time.Millisecond)
-	if due.Before(m.Due.Time) {
-		due = due.Add(time.Millisecond)
-	}
-	return due
+	return m.Due.Add(time.Millisecond - time.Nanosecond).Truncate(time.Millisecond)
 }
 
-// message builds a message. Its id is the task's, by which an entity with
-// duplicate detection knows it again.
-func message(m task.Outgoing, sessions bool) *azservicebus.Message {
+// message builds a message. Its id is the task's: an entity with duplicate
+// detection drops a message whose id it has seen.
+func (d *Dispatcher) message(m task.Outgoing) *azservicebus.Message {
 	out := &azservicebus.Message{
 		Body:        m.Body,
 		MessageID:   &m.ID,
@@ -67,7 +64,7 @@ func message(m task.Outgoing, sessions bool) *azservicebus.Message {
 			out.ApplicationProperties[name] = value
 		}
 	}
-	if sessions {
+	if d.options.RequiresSession {
 		out.SessionID = &m.Group
 		if m.Group == "" {
 			out.SessionID = &m.ID
@@ -76,11 +73,11 @@ func message(m task.Outgoing, sessions bool) *azservicebus.Message {
 	return out
 }
 
-// fixedBytes is what a message takes beside its body and attributes, at most:
+// fixedBytes is the most that a message takes beside its body and attributes:
 // ids, names of fields and lengths.
 const fixedBytes = 1 << 10
 
-// size is what a message takes in all, at most.
+// size is the most bytes that a message takes in all.
 func size(m task.Outgoing) int {
 	n := fixedBytes + len(m.Body)
 	for name, value := range m.Attributes {

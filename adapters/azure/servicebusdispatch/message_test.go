@@ -28,7 +28,7 @@ func TestMessage(t *testing.T) {
 		"a session of its own":   {m, true, "id-1"},
 		"the session of a group": {grouped, true, "customer-1"},
 	} {
-		got := message(c.m, c.sessions)
+		got := (&Dispatcher{options: Options{RequiresSession: c.sessions}}).message(c.m)
 		want := &azservicebus.Message{
 			Body: []byte(`{}`), MessageID: new("id-1"), ContentType: new("application/json"),
 			ApplicationProperties: map[string]any{"task_id": "id-1", "task_name": "send"},
@@ -44,22 +44,21 @@ func TestMessage(t *testing.T) {
 
 func TestDueIsAWholeMillisecondAndNeverEarly(t *testing.T) {
 	now := time.Date(2026, 11, 23, 10, 0, 0, 0, time.UTC)
-	d := &Dispatcher{now: func() time.Time { return now }}
 	for after, want := range map[time.Duration]time.Duration{ // 0 = at once
 		-time.Hour: 0, 0: 0, time.Microsecond: time.Millisecond, time.Millisecond: time.Millisecond, 1500 * time.Microsecond: 2 * time.Millisecond,
 		365 * 24 * time.Hour: 365 * 24 * time.Hour,
 	} {
-		got := d.due(task.Outgoing{Due: task.At(now.Add(after))})
+		got := due(task.Outgoing{Due: task.At(now.Add(after))}, now)
 		if want == 0 && !got.IsZero() || want != 0 && !got.Equal(now.Add(want)) {
 			t.Errorf("due after %v: %v, want after %v", after, got, want)
 		}
 	}
-	if got := d.due(task.Outgoing{}); !got.IsZero() {
+	if got := due(task.Outgoing{}, now); !got.IsZero() {
 		t.Errorf("no due: %v", got)
 	}
 }
 
-func TestCheckRefusesWhatNoEntityTakes(t *testing.T) {
+func TestCheckRefusesOversizeMessagesAndGroups(t *testing.T) {
 	d, err := New(func() (*azservicebus.Client, error) { return nil, nil }, Options{MaxMessageBytes: 108 << 10}) // 8 KiB of it for headers
 	if err != nil {
 		t.Fatal(err)

@@ -26,7 +26,7 @@ func TestCheckQueueName(t *testing.T) {
 	}
 }
 
-func TestAGroupHasAtMostTheLengthOfASessionID(t *testing.T) {
+func TestGroupLongerThanASessionIDIsRefused(t *testing.T) {
 	d, err := servicebusdispatch.New(func() (*azservicebus.Client, error) { return nil, nil }, servicebusdispatch.Options{RequiresSession: true})
 	if err != nil {
 		t.Fatal(err)

@@ -12,90 +12,76 @@ import (
 	"github.com/taskgate/taskgate/core/task"
 )
 
-// Route is the only way that a message goes here, due at once or later.
+// Route is the only route of this dispatcher, for messages due now or later.
 const Route = "servicebus"
 
-// What a message of the Standard tier may have, its headers included, and what
-// is kept free for them: the properties that every message carries, twice in a
-// batch. https://learn.microsoft.com/azure/service-bus-messaging/service-bus-quotas
+// The most bytes of a message of the Standard tier, its headers included, and
+// what is kept free for headers: the properties that every message carries, twice
+// in a batch. https://learn.microsoft.com/azure/service-bus-messaging/service-bus-quotas
 const (
 	standardMessageBytes = 256 << 10
 	headerBytes          = 8 << 10
 )
 
-// DefaultMaxMessageBytes is the most that a message's body may have unless
-// [Options] say otherwise.
-const DefaultMaxMessageBytes = standardMessageBytes - headerBytes
-
-// Options are what is known of the entities beforehand: asking the service
-// takes the right to manage them, which a sender should not have.
+// Options describe the queues or topics. The dispatcher cannot ask the service:
+// that takes the right to manage them, which a sender should not have.
 type Options struct {
 	// Topic is set for topics: each subscription has a copy of each message.
 	Topic bool
 
 	// RequiresSession is set for queues, and topics whose subscriptions,
-	// require sessions: the group of a task is its message's session, and a
-	// task without one is a session of its own. Elsewhere a session would be
-	// accepted and mean nothing, so there groups are refused.
+	// require sessions. A task's group is then its message's session, and a
+	// task without a group is a session of its own. Other entities accept a
+	// session and ignore it, so groups are refused there.
 	// https://learn.microsoft.com/azure/service-bus-messaging/message-sessions
 	RequiresSession bool
 
-	MaxMessageBytes int64            // the entities' MaxMessageSize, of which a part is for headers; 0 = Standard's
-	MaxDeliveries   int64            // MaxDeliveryCount of the entities; 0 = unknown
-	Now             func() time.Time // nil = time.Now
+	MaxMessageBytes int64 // the entities' MaxMessageSize, of which a part is for headers; 0 = Standard's
+	MaxDeliveries   int64 // MaxDeliveryCount of the entities; 0 = unknown
 }
 
 // Dispatcher sends to the queues, or the topics, of one namespace. It is a
 // [task.BatchDispatcher].
 type Dispatcher struct {
-	links           links
-	topic, sessions bool
-	limits          task.Limits
-	now             func() time.Time
+	links   links
+	options Options
 }
 
 // New returns a dispatcher that sends over one connection, which connect makes;
-// its options should be [ClientOptions]. It is made here, so that a wrong
-// setting is an error now, and again whenever a connection has fallen silent.
+// its options should be [ClientOptions]. New calls connect at once, so that a
+// wrong setting is an error now. Later the dispatcher calls it again whenever a
+// connection has fallen silent.
 func New(connect func() (*azservicebus.Client, error), o Options) (*Dispatcher, error) {
 	if o.MaxMessageBytes == 0 {
 		o.MaxMessageBytes = standardMessageBytes
 	}
-	o.MaxMessageBytes -= headerBytes // what is left for the body
-	if o.Now == nil {
-		o.Now = time.Now
-	}
-	d := &Dispatcher{topic: o.Topic, sessions: o.RequiresSession, now: o.Now}
-	d.limits = task.Limits{
-		Route:           Route,
-		SupportsDefer:   true,
-		SupportsCancel:  true, // until a message is due
-		FanOut:          o.Topic,
-		MaxMessageBytes: &o.MaxMessageBytes,
-	}
-	if o.RequiresSession {
-		d.limits.GroupMode, d.limits.CheckGroup = task.GroupOrder, checkGroup
-	}
-	if o.MaxDeliveries > 0 {
-		d.limits.MaxDeliveries = &o.MaxDeliveries
-	}
-	d.links.connect = connect
+	d := &Dispatcher{links: links{connect: connect}, options: o}
 	return d, d.links.open()
 }
 
-// Limits implements [task.Dispatcher].
+// Limits implements [task.Dispatcher]. There is no maximum delay: a message's
+// time to live, an entity's DefaultMessageTimeToLive too, counts from when it is
+// due and not from when it is scheduled.
+// https://learn.microsoft.com/azure/service-bus-messaging/message-expiration
 func (d *Dispatcher) Limits(context.Context, string, time.Duration) task.Limits {
-	l := d.limits
-	l.MaxMessageBytes, l.MaxDeliveries = clone(l.MaxMessageBytes), clone(l.MaxDeliveries)
+	l := task.Limits{
+		Route:           Route,
+		SupportsDefer:   true,
+		SupportsCancel:  true, // until a message is due
+		FanOut:          d.options.Topic,
+		MaxMessageBytes: new(d.maxBody()),
+	}
+	if d.options.RequiresSession {
+		l.GroupMode, l.CheckGroup = task.GroupOrder, checkGroup
+	}
+	if d.options.MaxDeliveries > 0 {
+		l.MaxDeliveries = new(d.options.MaxDeliveries)
+	}
 	return l
 }
 
-func clone(n *int64) *int64 {
-	if n == nil {
-		return nil
-	}
-	return new(*n)
-}
+// maxBody is the most bytes that a message's body may have.
+func (d *Dispatcher) maxBody() int64 { return d.options.MaxMessageBytes - headerBytes }
 
 // Dispatch implements [task.Dispatcher]. A message that is due later is
 // scheduled; the receipt then names its sequence number. An entity with
@@ -105,13 +91,13 @@ func (d *Dispatcher) Dispatch(ctx context.Context, m task.Outgoing) (task.Receip
 	if err := d.check(m); err != nil {
 		return task.Receipt{}, err
 	}
-	in := []*azservicebus.Message{message(m, d.sessions)}
-	if due := d.due(m); !due.IsZero() {
+	in := []*azservicebus.Message{d.message(m)}
+	if due := due(m, time.Now()); !due.IsZero() {
 		numbers, err := d.schedule(ctx, m.Queue, in, due)
 		if err != nil {
 			return task.Receipt{}, err
 		}
-		return receipt(m, numbers[0]), nil
+		return receipt(m.ID, numbers, 0), nil
 	}
 	_, err := use(ctx, &d.links, m.Queue, func(ctx context.Context, s *azservicebus.Sender) (struct{}, error) {
 		return struct{}{}, s.SendMessage(ctx, in[0], nil)
@@ -119,7 +105,7 @@ func (d *Dispatcher) Dispatch(ctx context.Context, m task.Outgoing) (task.Receip
 	if err != nil {
 		return task.Receipt{}, err
 	}
-	return task.Receipt{MessageID: m.ID}, nil
+	return receipt(m.ID, nil, 0), nil
 }
 
 // schedule returns the sequence numbers of the messages, in their order.
@@ -133,8 +119,14 @@ func (d *Dispatcher) schedule(ctx context.Context, queue string, in []*azservice
 	})
 }
 
-func receipt(m task.Outgoing, sequenceNumber int64) task.Receipt {
-	return task.Receipt{MessageID: m.ID, CancelRef: strconv.FormatInt(sequenceNumber, 10)}
+// receipt is that of the ith of some messages, whose sequence numbers are
+// numbers if they were scheduled.
+func receipt(id string, numbers []int64, i int) task.Receipt {
+	r := task.Receipt{MessageID: id}
+	if numbers != nil {
+		r.CancelRef = strconv.FormatInt(numbers[i], 10)
+	}
+	return r
 }
 
 // Cancel implements [task.Dispatcher]. It removes a message that is not yet due.
@@ -156,12 +148,9 @@ func (d *Dispatcher) Cancel(ctx context.Context, s task.Sent) error {
 	return err
 }
 
-// Prewarm opens the connection and the links to the entities, side by side, so
-// that the first task does not wait for their 20 or so round trips. An error
-// names the entity that cannot be reached.
+// Prewarm opens the connection and the links to the entities, so that the first
+// task does not wait for their 20 or so round trips. An error names the entity
+// that cannot be reached.
 func (d *Dispatcher) Prewarm(ctx context.Context, entities ...string) error {
 	return d.links.prewarm(ctx, entities)
 }
-
-// Close closes the connection. Later calls are Unavailable.
-func (d *Dispatcher) Close(ctx context.Context) error { return d.links.close(ctx) }

@@ -45,7 +45,7 @@ func open(t testing.TB, addr string) *storagequeuedispatch.Dispatcher {
 	t.Helper()
 	c, err := azqueue.NewServiceClientFromConnectionString(azureemu.StorageConnectionString(addr), storagequeuedispatch.ClientOptions())
 	check(t, err)
-	return storagequeuedispatch.New(c, storagequeuedispatch.Options{})
+	return storagequeuedispatch.New(c, 0)
 }
 
 // worker makes the queue, and returns the client that takes messages out.
@@ -146,7 +146,7 @@ func TestEveryFaultIsBoundedAndOver(t *testing.T) {
 	}
 }
 
-func TestOneRefusalIsWaitedOut(t *testing.T) {
+func TestOneRefusalIsRetried(t *testing.T) {
 	t.Parallel()
 	e := emulators.StorageQueue(t)
 	worker(t, e.Addr())
@@ -156,7 +156,7 @@ func TestOneRefusalIsWaitedOut(t *testing.T) {
 	check(t, err)
 }
 
-func TestAServiceThatIsKilledIsBoundedAndRecovers(t *testing.T) {
+func TestRestartedServiceIsUsedAgain(t *testing.T) {
 	t.Parallel()
 	e := emulators.StorageQueue(t)
 	worker(t, e.Addr())
@@ -216,7 +216,7 @@ func TestStaleConnectionsCostNoMessage(t *testing.T) {
 	}
 }
 
-func TestAMessageOf2SecondsComesThenAndACancelledOneNever(t *testing.T) {
+func TestDelayedMessageComesOnTimeAndACancelledOneNever(t *testing.T) {
 	t.Parallel()
 	e := emulators.StorageQueue(t)
 	q := worker(t, e.Addr())
@@ -240,9 +240,9 @@ func TestAMessageOf2SecondsComesThenAndACancelledOneNever(t *testing.T) {
 	}
 }
 
-// TestOnlyADelayedMessageNeedsAThirdWrite: what is due at once is soon a
+// TestOnlyADelayedMessageHasACancelRef: what is due at once is soon a
 // worker's, and costs no more than the record and the message.
-func TestOnlyADelayedMessageNeedsAThirdWrite(t *testing.T) {
+func TestOnlyADelayedMessageHasACancelRef(t *testing.T) {
 	t.Parallel()
 	e := emulators.StorageQueue(t)
 	worker(t, e.Addr())
@@ -257,15 +257,15 @@ func TestOnlyADelayedMessageNeedsAThirdWrite(t *testing.T) {
 	check(t, d.Cancel(t.Context(), task.Sent{Queue: queue, CancelRef: now.CancelRef}))
 }
 
-func TestEightDaysAreRefusedByTheLimits(t *testing.T) {
-	d := storagequeuedispatch.New(nil, storagequeuedispatch.Options{MaxDeliveries: 5})
+func TestLimitsSayWhatAQueueTakes(t *testing.T) {
+	d := storagequeuedispatch.New(nil, 5)
 	l := d.Limits(t.Context(), queue, 8*24*time.Hour)
 	if *l.MaxDelaySeconds != 7*24*60*60 || !l.SupportsDefer || *l.MaxMessageBytes != 49152 || *l.MaxDeliveries != 5 || l.GroupMode.Supported() || l.FanOut {
 		t.Errorf("limits %+v", l)
 	}
 }
 
-func TestATokenCredentialServes(t *testing.T) {
+func TestTokenCredentialIsUsed(t *testing.T) {
 	t.Parallel()
 	e := emulators.StorageQueue(t)
 	worker(t, e.Addr())
@@ -280,7 +280,7 @@ func TestATokenCredentialServes(t *testing.T) {
 	options.Transport = plain{p.Addr()}
 	c, err := azqueue.NewServiceClient("https://"+p.Addr(), azureemu.Credential{}, options)
 	check(t, err)
-	d := storagequeuedispatch.New(c, storagequeuedispatch.Options{})
+	d := storagequeuedispatch.New(c, 0)
 	r, err := d.Dispatch(t.Context(), outgoing(0))
 	if err != nil || r.MessageID != "m-1" || !strings.HasPrefix(token, "Bearer ") {
 		t.Errorf("%+v, %v, sent with %q", r, err, token)

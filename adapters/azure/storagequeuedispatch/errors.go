@@ -14,7 +14,8 @@ import (
 	"github.com/taskgate/taskgate/core/task"
 )
 
-// translate says what an error of the SDK means for a message to that queue.
+// translate turns an error of the SDK, for a message to that queue, into a
+// [task.Error].
 // https://learn.microsoft.com/rest/api/storageservices/queue-service-error-codes
 func translate(err error, queue string) error {
 	if err == nil {
@@ -22,30 +23,24 @@ func translate(err error, queue string) error {
 	}
 	e := &task.Error{Kind: task.Unavailable, Err: fmt.Errorf("storagequeuedispatch: %s: %w", queue, err)}
 	var answer *azcore.ResponseError
-	if !errors.As(err, &answer) {
+	if errors.As(err, &answer) {
+		e.RetryAfter = retryAfter(answer.RawResponse)
+	} else {
+		answer = &azcore.ResponseError{}
+	}
+	switch {
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		e.Msg = "the queue service did not answer in time: whether it has the message is unknown"
+	case answer.StatusCode == 0:
 		e.Msg = "the queue service cannot be reached: whether it has the message is unknown"
-		if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
-			e.Msg = "the queue service did not answer in time: whether it has the message is unknown"
-		}
-		return e
-	}
-	e.RetryAfter = retryAfter(answer.RawResponse)
-	switch queueerror.Code(answer.ErrorCode) {
-	case queueerror.QueueNotFound, queueerror.ResourceNotFound, queueerror.QueueBeingDeleted, queueerror.InvalidResourceName, queueerror.OutOfRangeInput:
-		e.Msg = fmt.Sprintf("the storage account has no queue %s", queue)
-		return e
-	case queueerror.RequestBodyTooLarge, queueerror.MessageTooLarge:
+	case queueerror.HasCode(err, queueerror.MessageTooLarge), answer.StatusCode == http.StatusRequestEntityTooLarge:
 		e.Kind, e.Msg = task.MessageTooLarge, "the message is larger than a Storage queue takes"
-		return e
-	}
-	switch answer.StatusCode {
-	case http.StatusNotFound:
+	case queueerror.HasCode(err, queueerror.QueueBeingDeleted, queueerror.InvalidResourceName, queueerror.OutOfRangeInput),
+		answer.StatusCode == http.StatusNotFound:
 		e.Msg = fmt.Sprintf("the storage account has no queue %s", queue)
-	case http.StatusRequestEntityTooLarge:
-		e.Kind, e.Msg = task.MessageTooLarge, "the message is larger than a Storage queue takes"
-	case http.StatusUnauthorized, http.StatusForbidden:
+	case answer.StatusCode == http.StatusUnauthorized, answer.StatusCode == http.StatusForbidden:
 		e.Msg = fmt.Sprintf("the storage account does not let this service send to %s", queue)
-	case http.StatusServiceUnavailable, http.StatusTooManyRequests:
+	case answer.StatusCode == http.StatusServiceUnavailable, answer.StatusCode == http.StatusTooManyRequests:
 		e.Msg = "the queue service is busy"
 	default:
 		e.Msg = fmt.Sprintf("the queue service refuses the message for now (status %d)", answer.StatusCode)
@@ -69,12 +64,5 @@ func retryAfter(r *http.Response) time.Duration {
 // been taken by a worker, which changes its receipt.
 func gone(err error) bool {
 	var answer *azcore.ResponseError
-	if !errors.As(err, &answer) {
-		return false
-	}
-	switch queueerror.Code(answer.ErrorCode) {
-	case queueerror.MessageNotFound, queueerror.PopReceiptMismatch, queueerror.QueueNotFound:
-		return true
-	}
-	return answer.StatusCode == http.StatusNotFound
+	return queueerror.HasCode(err, queueerror.PopReceiptMismatch) || errors.As(err, &answer) && answer.StatusCode == http.StatusNotFound
 }

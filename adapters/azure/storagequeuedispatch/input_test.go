@@ -86,13 +86,15 @@ func TestTranslate(t *testing.T) {
 	}
 }
 
-func TestGoneIsWhatACancelNeedNotDelete(t *testing.T) {
-	for code, want := range map[string]bool{"MessageNotFound": true, "PopReceiptMismatch": true, "QueueNotFound": true, "ServerBusy": false} {
-		if got := gone(&azcore.ResponseError{StatusCode: 400, ErrorCode: code}); got != want {
-			t.Errorf("%s: %t", code, got)
+func TestGoneIsAMessageThatNeedNotBeDeleted(t *testing.T) {
+	for code, status := range map[string]int{"MessageNotFound": 404, "PopReceiptMismatch": 400, "QueueNotFound": 404} {
+		if !gone(&azcore.ResponseError{StatusCode: status, ErrorCode: code}) {
+			t.Errorf("%s: the message is still there", code)
 		}
 	}
-	if gone(nil) || gone(context.Canceled) || !gone(&azcore.ResponseError{StatusCode: 404}) {
-		t.Error("gone")
+	for _, err := range []error{nil, context.Canceled, &azcore.ResponseError{StatusCode: 503, ErrorCode: "ServerBusy"}} {
+		if gone(err) {
+			t.Errorf("%v: the message is gone", err)
+		}
 	}
 }

@@ -15,7 +15,7 @@ import (
 	"github.com/taskgate/taskgate/core/task"
 )
 
-// Route is the only way that a message goes here, due at once or later.
+// Route is the only route of this dispatcher, for messages due now or later.
 const Route = "storagequeue"
 
 // A message has 64 KiB at most after it was encoded, and base64 makes four
@@ -28,18 +28,18 @@ const (
 	MaxDelay        = 7 * 24 * time.Hour
 )
 
-// forever is the time to live of a message that does not expire. The service's
-// default, 7 days, would lose what is hidden for so long, and drop in silence
-// what no worker took in time.
+// forever is the time to live of a message that does not expire. With the
+// service's default, 7 days, a message that is hidden for so long, or that no
+// worker takes in time, would be dropped silently. It also makes every visibility
+// timeout valid: that must be below the time to live.
 const forever = -1
 
 // answerTime bounds one call, its retry included.
 const answerTime = 10 * time.Second
 
-// ClientOptions returns the options that a client needs to be bounded: one
-// quick retry, for the refusals and broken connections of an ordinary day. A
-// message whose answer was lost is then sent twice, as it is when the client
-// repeats its request: this service cannot tell.
+// ClientOptions returns the options that bound a client: one quick retry, for
+// ordinary refusals and broken connections. A message whose answer was lost is
+// then sent twice, because the service has no duplicate detection.
 func ClientOptions() *azqueue.ClientOptions {
 	return &azqueue.ClientOptions{ClientOptions: azcore.ClientOptions{
 		Transport: httpclient.New(),
@@ -49,26 +49,17 @@ func ClientOptions() *azqueue.ClientOptions {
 	}}
 }
 
-// Options are what is known of the queues and their workers beforehand.
-type Options struct {
-	MaxDeliveries int64            // maxDequeueCount of the workers' host.json; 0 = unknown
-	Now           func() time.Time // nil = time.Now
-}
-
 // Dispatcher sends to the queues of one storage account. It is a [task.Dispatcher].
 type Dispatcher struct {
 	client        *azqueue.ServiceClient
 	maxDeliveries int64
-	now           func() time.Time
 }
 
 // New returns a dispatcher that sends with client, whose options should be
-// [ClientOptions].
-func New(client *azqueue.ServiceClient, o Options) *Dispatcher {
-	if o.Now == nil {
-		o.Now = time.Now
-	}
-	return &Dispatcher{client: client, maxDeliveries: o.MaxDeliveries, now: o.Now}
+// [ClientOptions]. maxDeliveries is maxDequeueCount of the workers' host.json;
+// 0 = unknown.
+func New(client *azqueue.ServiceClient, maxDeliveries int64) *Dispatcher {
+	return &Dispatcher{client, maxDeliveries}
 }
 
 // Limits implements [task.Dispatcher].
@@ -86,12 +77,13 @@ func (d *Dispatcher) Limits(context.Context, string, time.Duration) task.Limits 
 	return l
 }
 
-// Dispatch implements [task.Dispatcher]. A queue has no duplicate detection: an
-// id that comes again is another message. Attributes are left out: a message
-// has none. The receipt names what deletes a message, where that is worth
-// storing: one that is due at once is soon a worker's.
+// Dispatch implements [task.Dispatcher]. Storage queues have no duplicate
+// detection: an id that comes again is another message. Their messages have no
+// attributes, so those are left out. The receipt of a delayed message names what
+// deletes it. For a message that is due now that is not worth a third write: a
+// worker soon has it.
 func (d *Dispatcher) Dispatch(ctx context.Context, m task.Outgoing) (task.Receipt, error) {
-	text, options, err := input(m, d.now())
+	text, options, err := input(m, time.Now())
 	if err != nil {
 		return task.Receipt{}, err
 	}
@@ -113,8 +105,8 @@ func (d *Dispatcher) Dispatch(ctx context.Context, m task.Outgoing) (task.Receip
 	return r, nil
 }
 
-// input builds what the SDK is given. Delays are whole seconds, and a message
-// must not come early.
+// input builds the arguments for the SDK. Delays are whole seconds, rounded up,
+// because a message must not come early.
 func input(m task.Outgoing, now time.Time) (text string, o *azqueue.EnqueueMessageOptions, err error) {
 	if len(m.Body) > MaxMessageBytes {
 		return "", nil, task.Errorf(task.MessageTooLarge, "the message has %d bytes, and a Storage queue takes %d", len(m.Body), MaxMessageBytes)
