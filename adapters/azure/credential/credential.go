@@ -4,10 +4,7 @@ package credential
 
 import (
 	"fmt"
-	"maps"
 	"os"
-	"slices"
-	"strings"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
@@ -16,7 +13,7 @@ import (
 // Loader makes a credential. It is called once, at start.
 type Loader = func() (azcore.TokenCredential, error)
 
-// Load makes the credential of that name: "default" (or ""), "managed_identity",
+// Load makes the credential of that name: "default", "managed_identity",
 // "workload_identity", "azure_cli", "environment", or one of own, which override
 // those. No token is asked for yet, but a variable that is missing from the
 // environment is an error now. The caller adds the option's name to it.
@@ -25,17 +22,12 @@ type Loader = func() (azcore.TokenCredential, error)
 // waits for a managed identity that may not be there.
 // https://learn.microsoft.com/azure/developer/go/sdk/authentication/credential-chains
 func Load(name string, own map[string]Loader) (azcore.TokenCredential, error) {
-	if name == "" {
-		name = "default"
-	}
 	load, found := own[name]
 	if !found {
 		load, found = loaders()[name]
 	}
 	if !found {
-		names := slices.Sorted(maps.Keys(loaders()))
-		names = append(names, slices.Sorted(maps.Keys(own))...)
-		return nil, fmt.Errorf("credential: there is no loader %q; there are %s", name, strings.Join(names, ", "))
+		return nil, fmt.Errorf("credential: there is no loader %q", name)
 	}
 	c, err := load()
 	if err != nil {

@@ -16,7 +16,7 @@ func TestBuiltInLoadersMakeACredential(t *testing.T) {
 	t.Setenv("AZURE_CLIENT_ID", "00000000-0000-0000-0000-000000000002")
 	t.Setenv("AZURE_CLIENT_SECRET", "secret")
 	t.Setenv("AZURE_FEDERATED_TOKEN_FILE", "/var/run/secrets/token")
-	for _, name := range []string{"", "default", "managed_identity", "workload_identity", "azure_cli", "environment"} {
+	for _, name := range []string{"default", "managed_identity", "workload_identity", "azure_cli", "environment"} {
 		if c, err := credential.Load(name, nil); err != nil || c == nil {
 			t.Errorf("%q: %v, %v", name, c, err)
 		}
@@ -42,12 +42,12 @@ func TestOwnLoadersOverrideBuiltInOnes(t *testing.T) {
 		"broken":  func() (azcore.TokenCredential, error) { return nil, errors.New("no vault") },
 		"none":    func() (azcore.TokenCredential, error) { return nil, nil },
 	}
-	for _, name := range []string{"vault", "default", ""} {
+	for _, name := range []string{"vault", "default"} {
 		if c, err := credential.Load(name, own); err != nil || c != (azureemu.Credential{}) {
 			t.Errorf("%q: %v, %v", name, c, err)
 		}
 	}
-	for name, want := range map[string]string{"broken": "no vault", "none": "none", "Vault": "vault"} {
+	for name, want := range map[string]string{"broken": "no vault", "none": "none", "Vault": "no loader"} {
 		if c, err := credential.Load(name, own); err == nil || c != nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, %v", name, c, err)
 		}
