@@ -59,9 +59,9 @@ func TestAKeyedRequestThatIsRepeatedEndsWithOneRecord(t *testing.T) {
 	}
 }
 
-// TestNoneOf30ConcurrentUpdatesIsLost: 30 workers at once, and
+// TestOf30ConcurrentReportsOneWinsEachStepAndNoneIsLost: 30 workers at once, and
 // the one whose attempt it is.
-func TestNoneOf30ConcurrentUpdatesIsLost(t *testing.T) {
+func TestOf30ConcurrentReportsOneWinsEachStepAndNoneIsLost(t *testing.T) {
 	_, s := behindProxy(t)
 	r := record()
 	check(t, create1(s, r)(t.Context()))

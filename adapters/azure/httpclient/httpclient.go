@@ -4,7 +4,9 @@
 package httpclient
 
 import (
+	"context"
 	"crypto/tls"
+	"errors"
 	"net"
 	"net/http"
 	"net/http/httptrace"
@@ -59,7 +61,7 @@ func (c *Client) Do(req *http.Request) (*http.Response, error) {
 		GotConn: func(info httptrace.GotConnInfo) { reused.Store(info.Reused) },
 	})
 	res, err := c.http.Do(req.WithContext(ctx))
-	if err != nil && reused.Load() {
+	if err != nil && reused.Load() && !errors.Is(err, context.Canceled) { // which is the caller's doing
 		c.http.CloseIdleConnections()
 	}
 	return res, err

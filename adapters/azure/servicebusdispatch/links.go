@@ -2,7 +2,6 @@ package servicebusdispatch
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -56,13 +55,8 @@ type sender struct {
 	proven atomic.Bool
 }
 
+// open connects unless there is a connection. The caller holds mu, or is alone.
 func (l *links) open() error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.openLocked()
-}
-
-func (l *links) openLocked() error {
 	if l.client != nil {
 		return nil
 	}
@@ -77,7 +71,7 @@ func (l *links) openLocked() error {
 func (l *links) sender(entity string) (*sender, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if err := l.openLocked(); err != nil {
+	if err := l.open(); err != nil {
 		return nil, err
 	}
 	if s := l.senders[entity]; s != nil {
@@ -176,18 +170,4 @@ func closeLater(c interface{ Close(context.Context) error }) {
 		defer cancel()
 		_ = c.Close(ctx) // it is not used again
 	}()
-}
-
-func (l *links) prewarm(ctx context.Context, entities []string) error {
-	errs := make([]error, len(entities))
-	var all sync.WaitGroup
-	for i, entity := range entities {
-		all.Go(func() {
-			_, errs[i] = use(ctx, l, entity, func(ctx context.Context, s *azservicebus.Sender) (*azservicebus.MessageBatch, error) {
-				return s.NewMessageBatch(ctx, nil) // needs to know what the link takes
-			})
-		})
-	}
-	all.Wait()
-	return errors.Join(errs...)
 }

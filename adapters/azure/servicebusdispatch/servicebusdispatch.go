@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"
@@ -152,5 +153,15 @@ func (d *Dispatcher) Cancel(ctx context.Context, s task.Sent) error {
 // task does not wait for their 20 or so round trips. An error names the entity
 // that cannot be reached.
 func (d *Dispatcher) Prewarm(ctx context.Context, entities ...string) error {
-	return d.links.prewarm(ctx, entities)
+	errs := make([]error, len(entities))
+	var all sync.WaitGroup
+	for i, entity := range entities {
+		all.Go(func() {
+			_, errs[i] = use(ctx, &d.links, entity, func(ctx context.Context, s *azservicebus.Sender) (*azservicebus.MessageBatch, error) {
+				return s.NewMessageBatch(ctx, nil) // it must know how much the link takes
+			})
+		})
+	}
+	all.Wait()
+	return errors.Join(errs...)
 }
