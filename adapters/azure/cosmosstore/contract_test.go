@@ -2,6 +2,9 @@ package cosmosstore_test
 
 import (
 	"context"
+	"encoding/json"
+	"maps"
+	"reflect"
 	"testing"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/data/azcosmos"
@@ -26,6 +29,50 @@ func TestTheStoreKeepsItsContract(t *testing.T) {
 			PayloadBytes: cosmosstore.MaxPayloadBytes, OversizeBytes: cosmosstore.MaxItemBytes,
 		}
 	})
+}
+
+// TestReplaceKeepsTheMembersOfALaterVersion: a later version of this program wrote
+// the item, and this one changes it.
+func TestReplaceKeepsTheMembersOfALaterVersion(t *testing.T) {
+	t.Parallel()
+	e := emulators.Cosmos(t)
+	create(t, e.URL())
+	s := open(t, e.URL())
+	r := record()
+	check(t, create1(s, r)(t.Context()))
+	c, err := connect(e.URL())
+	check(t, err)
+	stored := func() (item map[string]any) {
+		t.Helper()
+		page, err := c.NewQueryItemsPager("SELECT * FROM c", azcosmos.NewPartitionKey(), nil).NextPage(t.Context())
+		check(t, err)
+		if len(page.Items) != 1 {
+			t.Fatalf("%d items, want 1", len(page.Items))
+		}
+		check(t, json.Unmarshal(page.Items[0], &item))
+		return item
+	}
+	later := stored()
+	want := map[string]any{"later_text": "é <&>", "later_number": 1.25, "later_null": nil, "later_object": map[string]any{"a": []any{"b"}}}
+	maps.Copy(later, want)
+	data, err := json.Marshal(later)
+	check(t, err)
+	_, err = c.ReplaceItem(t.Context(), azcosmos.NewPartitionKeyString(later["pk"].(string)), r.ID, data, nil)
+	check(t, err)
+
+	got, err := s.Get(t.Context(), r.ID)
+	check(t, err)
+	got.Status = task.Running
+	check(t, s.Replace(t.Context(), got))
+	after := stored()
+	if after["status"] != task.Running {
+		t.Errorf("the status is %v", after["status"])
+	}
+	for name, value := range want {
+		if has, found := after[name]; !found || !reflect.DeepEqual(has, value) {
+			t.Errorf("%s is %v, want %v", name, has, value)
+		}
+	}
 }
 
 // create creates the container from its definition, in the emulator at url.
