@@ -131,7 +131,7 @@ func (h *Handler) serve(w http.ResponseWriter, r *request, methods map[string]en
 	}
 	caller, unauthenticated := h.config.Auth(r.Request)
 	if err := checkOrigin(r.Request, caller.Proof, r.call.BaseURL); err != nil {
-		return e, err
+		return methods[r.Method], err
 	}
 	if e, err = route(w, methods, r.Method); err != nil {
 		return e, err

@@ -62,6 +62,7 @@ var meanings = map[task.Kind]meaning{
 	task.UnknownTask:          {http.StatusNotFound, "The task does not exist"},
 	MethodNotAllowed:          {http.StatusMethodNotAllowed, "The path does not take this method"},
 	task.InFlight:             {http.StatusConflict, "An earlier request with this key is still in progress"},
+	task.IDTaken:              {http.StatusConflict, "Another caller's task has this id"},
 	task.LeaseHeld:            {http.StatusConflict, "Another attempt holds the lease"},
 	task.StaleAttempt:         {http.StatusConflict, "The attempt is not the current one"},
 	task.CancelNotRequested:   {http.StatusConflict, "No cancel was requested"},

@@ -11,7 +11,7 @@ import (
 
 func nested(n int) string { return strings.Repeat("[", n) + strings.Repeat("]", n) }
 
-func TestOnlyOneAcceptableTextPasses(t *testing.T) {
+func TestCheckAcceptsOneJSONTextOnly(t *testing.T) {
 	for text, why := range map[string]string{
 		`{"a":[1,"x"],"b":null}`:         "",
 		" [] \n":                         "",
@@ -59,7 +59,7 @@ func TestPointersAreEscaped(t *testing.T) {
 	}
 }
 
-func TestRulesAreInWholeDigits(t *testing.T) {
+func TestRulesShowNumbersWithoutExponents(t *testing.T) {
 	var n int
 	errs := strictjson.Int(&n, -1<<31, 1<<31-1)("/priority", jsontext.Value("1e400"))
 	if len(errs) != 1 || errs[0].Detail != "must be from -2147483648 to 2147483647" {

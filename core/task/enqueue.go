@@ -10,15 +10,15 @@ import (
 // Accepted is a task that is recorded, and whose message its target has accepted.
 type Accepted struct {
 	Task     Document
-	Replayed bool // this is the answer to an earlier request with the same Idempotency-Key
+	Replayed bool // this is the answer to an earlier request with the same Idempotency-Key or id
 }
 
 // Enqueue records a task and dispatches its message. When it returns no error,
 // the record is durable and the target has accepted the message. The kinds of
 // error that HTTP shows as 4xx mean that nothing was sent. Unavailable means
 // that the outcome is unknown, or that the task is refused for now: with an
-// Idempotency-Key the same request may be repeated, and continues where this
-// one stopped.
+// Idempotency-Key or an id the same request may be repeated, and continues where
+// this one stopped.
 func (s *Service) Enqueue(ctx context.Context, call Call, req Request) (Accepted, error) {
 	return s.enqueue(ctx, call, req, alone{s.Store})
 }
@@ -98,9 +98,9 @@ func (s *Service) prepare(ctx context.Context, call Call, req Request) (*draft, 
 		return nil, err
 	}
 	now := s.Now()
-	due := req.due(now)
-	limits := backend.Dispatcher.Limits(ctx, queue, max(0, due.Sub(now)))
-	if err := check(req, limits, due, now); err != nil {
+	due, physical := req.due(now), backend.queueFor(queue, req.Priority)
+	limits := backend.Dispatcher.Limits(ctx, physical, max(0, due.Sub(now)))
+	if err := check(req, backend, queue, limits, due, now); err != nil {
 		return nil, err
 	}
 	if err := s.checkPayload(req); err != nil {
@@ -112,6 +112,9 @@ func (s *Service) prepare(ctx context.Context, call Call, req Request) (*draft, 
 	}
 	rec.QueueName, rec.RunAfter = queue, due
 	rec.Dispatch = Dispatch{Target: backend.Target, Route: limits.Route}
+	if physical != queue {
+		rec.Dispatch.Queue = physical
+	}
 	rec.DeleteAfter = later(rec.EnqueuedAt, due, rec.ExpiresAt).Plus(unfinishedLife + s.ResultTTL)
 	d := &draft{call: call, req: req, backend: backend, rec: rec}
 	d.out, err = s.newMessage(d, limits, req.Args, req.Kwargs)
@@ -126,6 +129,7 @@ func (s *Service) newRecord(call Call, req Request, now time.Time) (*Record, err
 		Args:         string(req.Args),
 		Kwargs:       string(req.Kwargs),
 		Backend:      req.Backend,
+		Priority:     req.Priority,
 		TakesContext: req.TakesContext,
 		Metadata:     req.Metadata,
 		ExpiresAt:    req.ExpiresAt,
@@ -133,12 +137,12 @@ func (s *Service) newRecord(call Call, req Request, now time.Time) (*Record, err
 		Group:        req.Group,
 		Owner:        call.Owner,
 	}
-	if req.Key == "" {
+	if r.ID = req.repeatable(call.Owner); r.ID == "" {
 		r.ID, r.Fresh = s.NewID(), true
 		return r, nil
 	}
 	fingerprint, err := req.fingerprint()
-	r.ID, r.Keyed = KeyedID(call.Owner, req.Key), &Keyed{Fingerprint: fingerprint}
+	r.Keyed = &Keyed{Fingerprint: fingerprint}
 	return r, err
 }
 
@@ -208,7 +212,7 @@ func (s *Service) resume(ctx context.Context, d *draft, existing *Record) (*Acce
 	if existing.Gone(now) { // absent to every call, so this request is the first again
 		d.rec.Revision, d.rec.Keyed.Dispatched = existing.Revision, false
 	} else {
-		if replay, err := s.replay(d.req, existing); replay != nil || err != nil {
+		if replay, err := s.replay(d.call, d.req, existing); replay != nil || err != nil {
 			return replay, err
 		}
 		if until := existing.Keyed.DispatchUntil; now.Before(until.Time) {
@@ -222,7 +226,7 @@ func (s *Service) resume(ctx context.Context, d *draft, existing *Record) (*Acce
 	// The message is built again, as the record has it: the first request's
 	// instants, and the route that its target takes now.
 	d.rec.Keyed.DispatchUntil = s.dispatchUntil(ctx)
-	limits := d.backend.Dispatcher.Limits(ctx, d.rec.QueueName, max(0, d.rec.RunAfter.Sub(now)))
+	limits := d.backend.Dispatcher.Limits(ctx, d.rec.physicalQueue(), max(0, d.rec.RunAfter.Sub(now)))
 	d.rec.Dispatch.Route = limits.Route
 	var err error
 	d.out, err = s.newMessage(d, limits, []byte(d.rec.Args), []byte(d.rec.Kwargs))
@@ -238,20 +242,27 @@ func (s *Service) resume(ctx context.Context, d *draft, existing *Record) (*Acce
 
 func inFlight(id string, remainder time.Duration) *Error {
 	return &Error{
-		Kind: InFlight, Msg: "a request with this Idempotency-Key is being worked on",
+		Kind: InFlight, Msg: "a request with this Idempotency-Key or id is being worked on",
 		RetryAfter: remainder, TaskID: id,
 	}
 }
 
-// replay answers a request by the record of an earlier one with its key. It
+// replay answers a request by the record of an earlier one with its key or id. It
 // returns nil, nil while that record does not say whether its message was sent.
-func (s *Service) replay(req Request, existing *Record) (*Accepted, error) {
-	fingerprint, err := req.fingerprint()
+func (s *Service) replay(call Call, req Request, existing *Record) (*Accepted, error) {
+	if existing.Owner != call.Owner {
+		return nil, Errorf(IDTaken, "this id belongs to another task: make a new one")
+	}
+	reused := Errorf(IdempotencyKeyReused, "this Idempotency-Key or id was used with another request")
+	if existing.Keyed == nil {
+		return nil, reused
+	}
+	same, err := req.matches(existing.Keyed.Fingerprint)
 	switch {
 	case err != nil:
 		return nil, err
-	case existing.Keyed == nil || existing.Keyed.Fingerprint != fingerprint:
-		return nil, Errorf(IdempotencyKeyReused, "this Idempotency-Key was used with another request")
+	case !same:
+		return nil, reused
 	case existing.Refusal != nil:
 		return nil, &Error{Kind: existing.Refusal.Kind, Msg: existing.Refusal.Msg, TaskID: existing.ID}
 	case existing.Keyed.Dispatched || existing.Attempts() > 0 || existing.Finished():
@@ -266,10 +277,11 @@ func (s *Service) replay(req Request, existing *Record) (*Accepted, error) {
 // record does not know whether its message was sent, the answer must not be a
 // 4xx, which would say that nothing was.
 func (s *Service) answerInvalid(ctx context.Context, call Call, req Request, invalid error) (Accepted, error) {
-	if req.Key == "" {
+	id := req.repeatable(call.Owner)
+	if id == "" {
 		return Accepted{}, invalid
 	}
-	existing, err := s.Store.Get(ctx, KeyedID(call.Owner, req.Key))
+	existing, err := s.Store.Get(ctx, id)
 	now := s.Now()
 	switch {
 	case KindOf(err) == NotStored || err == nil && existing.Gone(now):
@@ -277,7 +289,7 @@ func (s *Service) answerInvalid(ctx context.Context, call Call, req Request, inv
 	case err != nil:
 		return Accepted{}, err
 	}
-	if replay, err := s.replay(req, existing); replay != nil || err != nil {
+	if replay, err := s.replay(call, req, existing); replay != nil || err != nil {
 		return answer(replay, err)
 	}
 	if until := existing.Keyed.DispatchUntil; now.Before(until.Time) {
@@ -285,13 +297,13 @@ func (s *Service) answerInvalid(ctx context.Context, call Call, req Request, inv
 	}
 	r, err := s.swap(ctx, existing, func(r *Record) (bool, error) { return r.settle(s.Now(), s.ResultTTL), nil })
 	if err == nil {
-		if replay, err := s.replay(req, r); replay != nil || err != nil {
+		if replay, err := s.replay(call, req, r); replay != nil || err != nil {
 			return answer(replay, err)
 		}
 	}
 	return Accepted{}, &Error{
 		Kind: Unavailable, TaskID: existing.ID, Err: cmp.Or(err, invalid),
-		Msg: "an earlier request with this Idempotency-Key may have sent the task, and the same request is not valid any more",
+		Msg: "an earlier request with this Idempotency-Key or id may have sent the task, and the same request is not valid any more",
 	}
 }
 
@@ -354,14 +366,14 @@ func (s *Service) refuse(ctx context.Context, d *draft, reason *Error) (Accepted
 		r.end(endRefused, s.Now(), s.ResultTTL)
 		return true, nil
 	})
-	keyed := d.req.Key != ""
+	keyed := d.rec.Keyed != nil
 	switch {
 	case err != nil && keyed:
 		return Accepted{}, &Error{Kind: Unavailable, Msg: "the task is refused, and that could not be stored", Err: err, TaskID: reason.TaskID}
 	case err != nil:
 		s.Log.LogAttrs(ctx, slog.LevelWarn, "refusal not stored", slog.String("task_id", reason.TaskID), slog.Any("error", err))
 	case keyed && r.Refusal == nil:
-		if replay, err := s.replay(d.req, r); replay != nil || err != nil {
+		if replay, err := s.replay(d.call, d.req, r); replay != nil || err != nil {
 			return answer(replay, err)
 		}
 	}

@@ -2,7 +2,6 @@ package task_test
 
 import (
 	"context"
-	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -24,26 +23,27 @@ func traced() task.Call {
 	return c
 }
 
-func TestTheMessageIsWhatTheContractSays(t *testing.T) {
+func TestMessageMatchesTheContract(t *testing.T) {
 	small := func(string, time.Duration) task.Limits {
 		return task.Limits{Route: "memory", MaxMessageBytes: new(int64(500))}
 	}
 	for name, c := range map[string]struct {
 		call    task.Call
 		request string
-		plain   bool
+		payload task.Payload
 		limits  func(string, time.Duration) task.Limits
 	}{
-		"message.txt":           {call, sendEmail, false, nil},
-		"message-whole.txt":     {traced(), everything, false, nil},
-		"message-plain.txt":     {traced(), everything, true, nil},
-		"message-offloaded.txt": {call, `{"task_name":"t","args":["` + strings.Repeat("x", 500) + `"]}`, false, small},
+		"message.txt":           {call, sendEmail, task.PayloadJSON, nil},
+		"message-whole.txt":     {traced(), everything, "", nil},
+		"message-plain.txt":     {traced(), everything, task.PayloadPlain, nil},
+		"message-django.txt":    {traced(), strings.Replace(everything, `"max_attempts":3,`, "", 1), task.PayloadDjango, nil},
+		"message-offloaded.txt": {call, `{"task_name":"t","args":["` + strings.Repeat("x", 500) + `"]}`, "", small},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t)
 			r.queue.LimitsOf = c.limits
 			b := r.Backends["default"]
-			b.Plain = c.plain
+			b.Payload = c.payload
 			r.Backends["default"] = b
 			if _, err := r.Enqueue(t.Context(), c.call, parse(t, c.request)); err != nil {
 				t.Fatal(err)
@@ -60,7 +60,7 @@ func TestTheMessageIsWhatTheContractSays(t *testing.T) {
 	}
 }
 
-func TestWithoutAKeyThereAreTwoRoundTrips(t *testing.T) {
+func TestEnqueueWithoutKeyMakesTwoRoundTrips(t *testing.T) {
 	r := newRig(t)
 	r.enqueue(t, sendEmail)
 	if c, d, rest := r.store.Calls(tasktest.Create), r.queue.Calls(tasktest.Dispatch), r.store.Calls(tasktest.Replace)+r.store.Calls(tasktest.Get); c != 1 || d != 1 || rest != 0 {
@@ -74,7 +74,7 @@ func TestWithoutAKeyThereAreTwoRoundTrips(t *testing.T) {
 	}
 }
 
-func TestTheRecordExistsBeforeTheMessage(t *testing.T) {
+func TestRecordIsCreatedBeforeTheMessageIsSent(t *testing.T) {
 	r := newRig(t)
 	r.queue.Before(func(ctx context.Context, op tasktest.Op, id string) {
 		if op != tasktest.Dispatch {
@@ -87,7 +87,7 @@ func TestTheRecordExistsBeforeTheMessage(t *testing.T) {
 	r.enqueue(t, sendEmail)
 }
 
-func TestAFailedDispatchWithoutAKeyLeavesATombstone(t *testing.T) {
+func TestFailedDispatchWithoutKeyLeavesATombstone(t *testing.T) {
 	for name, fault := range map[string]tasktest.Fault{
 		"lost": tasktest.Lost, "refused": tasktest.Refused, "applied": tasktest.FailedButApplied,
 	} {
@@ -106,10 +106,10 @@ func TestAFailedDispatchWithoutAKeyLeavesATombstone(t *testing.T) {
 	}
 }
 
-// TestAnUncertainCreateWithoutAKeyLeavesNothingThatCouldRun: no message, and a
+// TestUncertainCreateWithoutKeyIsCancelled: no message, and a
 // tombstone where the message could have come with the record. The store that
 // has just failed is called for no other reason.
-func TestAnUncertainCreateWithoutAKeyLeavesNothingThatCouldRun(t *testing.T) {
+func TestUncertainCreateWithoutKeyIsCancelled(t *testing.T) {
 	for name, want := range map[string]string{"record, then message": task.StateQueued, "one commit": task.StateCancelled} {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t)
@@ -134,7 +134,7 @@ func TestAnUncertainCreateWithoutAKeyLeavesNothingThatCouldRun(t *testing.T) {
 	}
 }
 
-func TestAMessageThatCanNeverBeAcceptedEndsFailedAndIsReplayed(t *testing.T) {
+func TestRejectedMessageEndsFailedAndIsReplayed(t *testing.T) {
 	r := newRig(t)
 	never := &task.Error{Kind: task.MessageRejected, Msg: "the name has a bad character"}
 	r.queue.Inject(tasktest.Dispatch, tasktest.RefusedWith(never))
@@ -154,7 +154,7 @@ func TestAMessageThatCanNeverBeAcceptedEndsFailedAndIsReplayed(t *testing.T) {
 	}
 }
 
-func TestWhatATargetCannotHonourIsRefusedAndNothingHappens(t *testing.T) {
+func TestUnsupportedRequestIsRefusedAndSendsNothing(t *testing.T) {
 	limits := func(string, time.Duration) task.Limits {
 		return task.Limits{SupportsDefer: true, MaxDelaySeconds: new(int64(900)), MaxDeliveries: new(int64(5)), MaxMessageBytes: new(int64(400))}
 	}
@@ -165,7 +165,7 @@ func TestWhatATargetCannotHonourIsRefusedAndNothingHappens(t *testing.T) {
 	}{
 		"unknown backend":     {`{"task_name":"t","backend":"nope"}`, task.UnknownBackend, "/backend"},
 		"queue not in QUEUES": {`{"task_name":"t","queue_name":"nope"}`, task.UnknownQueue, "/queue_name"},
-		"priority":            {`{"task_name":"t","priority":101}`, task.PriorityUnsupported, "/priority"},
+		"priority":            {`{"task_name":"t","priority":1}`, task.PriorityUnsupported, "/priority"},
 		"delay beyond":        {`{"task_name":"t","delay_seconds":900.001}`, task.RunAfterUnsupported, "/delay_seconds"},
 		"run_after beyond":    {`{"task_name":"t","run_after":"2026-11-23T10:00:00Z"}`, task.RunAfterUnsupported, "/run_after"},
 		"group":               {`{"task_name":"t","group":"g"}`, task.GroupUnsupported, "/group"},
@@ -198,47 +198,7 @@ func TestWhatATargetCannotHonourIsRefusedAndNothingHappens(t *testing.T) {
 	}
 }
 
-// The default queue may always be named. Django names the queue "default", which
-// means the default queue where QUEUES has no such queue.
-func TestQueueNameResolvesToAQueueOfTheBackend(t *testing.T) {
-	for _, c := range []struct {
-		queues       []string
-		byDefault    string
-		queue, wants string // "" = refused
-	}{
-		{nil, "testing", "", "testing"},
-		{nil, "testing", "testing", "testing"},
-		{nil, "testing", "default", "default"},
-		{nil, "", "default", "default"},
-		{nil, "", "", ""},
-		{[]string{"emails"}, "testing", "", "testing"},
-		{[]string{"emails"}, "testing", "testing", "testing"},
-		{[]string{"emails"}, "testing", "default", "testing"},
-		{[]string{"emails"}, "testing", "emails", "emails"},
-		{[]string{"emails"}, "testing", "other", ""},
-		{[]string{"emails", "default"}, "testing", "default", "default"},
-		{[]string{"a", "b"}, "", "default", ""},
-		{[]string{"a", "b"}, "", "", ""},
-		{[]string{"a", "b"}, "", "b", "b"},
-	} {
-		r := newRig(t)
-		b := r.Backends["default"]
-		b.Queues, b.DefaultQueue = c.queues, c.byDefault
-		r.Backends["default"] = b
-		request := fmt.Sprintf(`{"task_name":"t","queue_name":%q}`, c.queue)
-		if c.queue == "" {
-			request = `{"task_name":"t"}`
-		}
-		doc, err := r.Enqueue(t.Context(), call, parse(t, request))
-		if c.wants == "" {
-			wantKind(t, err, task.UnknownQueue)
-		} else if err != nil || doc.Task.QueueName != c.wants {
-			t.Errorf("%q of %q, default %q: got %q, %v; want %q", c.queue, c.queues, c.byDefault, doc.Task.QueueName, err, c.wants)
-		}
-	}
-}
-
-func TestABackendThatIsPassedOverIsRefusedWithTheReason(t *testing.T) {
+func TestPassedOverBackendIsRefusedWithTheReason(t *testing.T) {
 	r := newRig(t)
 	r.PassedOver = map[string]string{"dummy": "DummyBackend is served by Django itself, not by taskgate"}
 	_, err := r.Enqueue(t.Context(), call, parse(t, `{"task_name":"t","backend":"dummy"}`))
@@ -249,7 +209,7 @@ func TestABackendThatIsPassedOverIsRefusedWithTheReason(t *testing.T) {
 	}
 }
 
-func TestADelayIsKeptToTheMicrosecondAndNeverShortened(t *testing.T) {
+func TestDelayIsExactToTheMicrosecond(t *testing.T) {
 	r := newRig(t)
 	doc := r.enqueue(t, `{"task_name":"t","run_after":"2026-11-23T10:00:00.0000001+00:30"}`)
 	if want := "2026-11-23T09:30:00.000001Z"; doc.RunAfter.String() != want || doc.State != task.StateScheduled {
@@ -260,7 +220,7 @@ func TestADelayIsKeptToTheMicrosecondAndNeverShortened(t *testing.T) {
 	}
 }
 
-func TestABatchKeepsOrderAndIsNotAtomic(t *testing.T) {
+func TestBatchKeepsOrderAndIsNotAtomic(t *testing.T) {
 	r := newRig(t)
 	reqs := make([]task.Request, 25)
 	for i := range reqs {
@@ -298,7 +258,7 @@ func TestABatchKeepsOrderAndIsNotAtomic(t *testing.T) {
 	}
 }
 
-func TestAnAtomicBackendMakesOneCommit(t *testing.T) {
+func TestAtomicBackendMakesOneCommit(t *testing.T) {
 	r := newRig(t)
 	b := r.Backends["default"]
 	b.Dispatcher = tasktest.Atomic{Queue: r.queue, Store: r.store}
@@ -315,7 +275,7 @@ func TestAnAtomicBackendMakesOneCommit(t *testing.T) {
 	}
 }
 
-func TestABatchForAnAtomicBackendIsOneCommit(t *testing.T) {
+func TestBatchForAnAtomicBackendIsOneCommit(t *testing.T) {
 	r := newRig(t)
 	b := r.Backends["default"]
 	b.Dispatcher = tasktest.Atomic{Queue: r.queue, Store: r.store}
@@ -342,7 +302,7 @@ func TestABatchForAnAtomicBackendIsOneCommit(t *testing.T) {
 	}
 }
 
-func TestRequestsAreDecodedWithEveryProblemNamed(t *testing.T) {
+func TestParseRequestReportsEveryBrokenRule(t *testing.T) {
 	for body, want := range map[string]string{
 		`[]`:                               "",
 		`{}`:                               "/task_name",

@@ -39,6 +39,7 @@ const (
 	ReceiveUnsupported   Kind = "receive-unsupported"
 	MaxAttemptsTooHigh   Kind = "max-attempts-too-high"
 	IdempotencyKeyReused Kind = "idempotency-key-reused"
+	IDTaken              Kind = "id-taken"
 	MessageRejected      Kind = "message-rejected"
 	Unavailable          Kind = "unavailable"
 	Internal             Kind = "internal"
@@ -47,16 +48,16 @@ const (
 	Oversize             Kind = "oversize"
 )
 
-// Final reports whether a dispatcher's error of this kind means that the
-// message can never be accepted, however often it is sent.
+// Final reports whether a dispatcher's error of this kind means that the target can
+// never accept the message, however often it is sent.
 func (k Kind) Final() bool { return k == MessageTooLarge || k == MessageRejected }
 
-// Acknowledge reports whether a worker whose event was answered with this kind
-// should give its message back as done: nothing more can come of the task.
+// Acknowledge reports whether a worker should acknowledge its message when the answer
+// to its event is an error of this kind: the task is over.
 func (k Kind) Acknowledge() bool { return k == Finished || k == Cancelled || k == Expired }
 
-// Error is the one error of the domain. Msg is shown to the client; Err, the
-// cause, is only logged.
+// Error is the only error type of the domain. The client sees Msg; the cause, Err,
+// is only logged.
 type Error struct {
 	Kind       Kind
 	Msg        string
@@ -79,8 +80,8 @@ func (e *Error) Error() string {
 
 func (e *Error) Unwrap() error { return e.Err }
 
-// Errorf returns an Error of the kind with a public message; an error wrapped
-// by %w is not part of the contract: set Err for a cause.
+// Errorf returns an Error of the kind with a public message. It does not wrap with
+// %w; set Err for a cause.
 func Errorf(k Kind, format string, args ...any) *Error {
 	return &Error{Kind: k, Msg: fmt.Sprintf(format, args...)}
 }
@@ -98,8 +99,8 @@ func KindOf(err error) Kind {
 	return Internal
 }
 
-// asError returns a copy of the Error in err's chain; any other error is one
-// whose outcome is unknown.
+// asError returns a copy of the Error in err's chain. For any other error the outcome
+// is unknown, so the kind is Unavailable.
 func asError(err error) *Error {
 	var e *Error
 	if !errors.As(err, &e) {

@@ -49,10 +49,10 @@ type Event struct {
 	Retryable    bool           `json:"retryable,omitzero"` // of failed
 }
 
-// Answer is what an event that took effect is answered with.
+// Answer is the answer to an event that took effect.
 type Answer struct {
-	// Acknowledge: true = the worker gives the message back as done, false =
-	// it lets the broker deliver it again when the time comes.
+	// Acknowledge says what the worker does with its message: true = acknowledge it,
+	// false = let the broker deliver it again.
 	Acknowledge     bool           `json:"acknowledge"`
 	Attempt         int            `json:"attempt"`
 	LeaseUntil      Time           `json:"lease_until"` // null = no lease is held
@@ -156,8 +156,8 @@ func cut(s string, limit int) string {
 	return string(text[:keep/2]) + fmt.Sprintf(line, n-keep) + string(text[n-(keep-keep/2):])
 }
 
-// check returns the rules of the event's own type that it breaks. The members
-// worker_id, delivery_id and attempt may come with any event.
+// check returns the rules of its type that the event breaks. Any event may have
+// worker_id, delivery_id and attempt.
 func (e *Event) check() (errs []strictjson.FieldError) {
 	rule := func(broken bool, member, detail string) {
 		if broken {

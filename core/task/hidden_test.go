@@ -15,7 +15,7 @@ const expiring = `{"task_name":"t","expires_at":"2026-11-23T09:00:10Z"}`
 
 var rejected = tasktest.RefusedWith(task.Errorf(task.MessageRejected, "never"))
 
-func TestWhatExpiredUnderwayIsTheAnswerAndNotThatItIsInvalidByNow(t *testing.T) {
+func TestRepeatedRequestGetsItsExpiredTask(t *testing.T) {
 	r := newRig(t)
 	r.queue.Inject(tasktest.Dispatch, tasktest.FailedButApplied)
 	r.store.Inject(tasktest.Replace, tasktest.Lost) // as after a crash, the dispatch is not free
@@ -32,7 +32,7 @@ func TestWhatExpiredUnderwayIsTheAnswerAndNotThatItIsInvalidByNow(t *testing.T) 
 	}
 }
 
-func TestAStoreThatCannotBeReadIsNoReasonToCallARequestInvalid(t *testing.T) {
+func TestUnreadableStoreIsNotReportedAsInvalidRequest(t *testing.T) {
 	r := newRig(t)
 	if _, err := r.keyed(t.Context(), t, "k", expiring); err != nil {
 		t.Fatal(err)
@@ -43,7 +43,7 @@ func TestAStoreThatCannotBeReadIsNoReasonToCallARequestInvalid(t *testing.T) {
 	wantKind(t, err, task.Unavailable)
 }
 
-func TestWhatTheSettingsForbidByNowMayHaveBeenSent(t *testing.T) {
+func TestRequestForbiddenByNewSettingsMayHaveBeenSent(t *testing.T) {
 	r := newRig(t)
 	r.queue.Inject(tasktest.Dispatch, tasktest.FailedButApplied)
 	_, err := r.keyed(t.Context(), t, "k", sendEmail)
@@ -61,7 +61,7 @@ func TestWhatTheSettingsForbidByNowMayHaveBeenSent(t *testing.T) {
 	wantKind(t, err, task.UnknownBackend)
 }
 
-func TestARefusalDoesNotEndWhatHasStarted(t *testing.T) {
+func TestRefusalDoesNotEndAStartedTask(t *testing.T) {
 	r := newRig(t)
 	r.queue.Inject(tasktest.Dispatch, tasktest.FailedButApplied, rejected)
 	_, err := r.keyed(t.Context(), t, "k", sendEmail)
@@ -83,7 +83,7 @@ func TestARefusalDoesNotEndWhatHasStarted(t *testing.T) {
 	r.must(t, id, succeeded(1, "1"))
 }
 
-func TestARefusalThatIsNotStoredIsNotKnown(t *testing.T) {
+func TestRefusalThatIsNotStoredIsUnavailable(t *testing.T) {
 	r := newRig(t)
 	r.queue.Inject(tasktest.Dispatch, rejected, rejected)
 	r.store.Inject(tasktest.Replace, tasktest.Refused)

@@ -10,10 +10,10 @@ import (
 // NewID returns a fresh task id: a UUID of version 7 (RFC 9562).
 func NewID() string { return uuid.Must(uuid.NewV7()).String() }
 
-// KeyedID returns the id of the task that caller enqueues with the
-// Idempotency-Key: a UUID of version 8, so that creating the record is itself
-// the check for a duplicate. Lengths go before the parts, so that no two pairs
-// have the same bytes.
+// KeyedID returns the id of the task that the caller enqueues with this
+// Idempotency-Key, a UUID of version 8. Because the id follows from the key,
+// creating the record is also the check for a duplicate. Each part is hashed with
+// its length before it, so that different pairs never hash the same bytes.
 func KeyedID(caller, key string) string {
 	h := sha256.New()
 	for _, part := range []string{caller, key} {

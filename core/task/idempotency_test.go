@@ -9,7 +9,7 @@ import (
 	"github.com/taskgate/taskgate/core/task/tasktest"
 )
 
-func TestOneKeyOfManyAtOnceIsOneTaskAndOneMessage(t *testing.T) {
+func TestConcurrentRequestsWithOneKeyMakeOneTask(t *testing.T) {
 	r := newRig(t)
 	var wg sync.WaitGroup
 	answers := make([]task.Outcome, 64)
@@ -34,7 +34,7 @@ func TestOneKeyOfManyAtOnceIsOneTaskAndOneMessage(t *testing.T) {
 	}
 }
 
-func TestAKeyIsBoundToItsRequestAndItsCaller(t *testing.T) {
+func TestKeyBelongsToOneRequestAndOneCaller(t *testing.T) {
 	r := newRig(t)
 	one, err := r.keyed(t.Context(), t, "k", `{"task_name":"t","args":[1.0]}`)
 	if err != nil {
@@ -58,7 +58,7 @@ func TestAKeyIsBoundToItsRequestAndItsCaller(t *testing.T) {
 	}
 }
 
-func TestAKeyedDispatchThatFailedGoesOnWhereItStopped(t *testing.T) {
+func TestFailedKeyedDispatchResumesOnRepeat(t *testing.T) {
 	for name, fault := range map[string]tasktest.Fault{
 		"lost": tasktest.Lost, "refused": tasktest.Refused, "applied": tasktest.FailedButApplied,
 	} {
@@ -87,7 +87,7 @@ func TestAKeyedDispatchThatFailedGoesOnWhereItStopped(t *testing.T) {
 	}
 }
 
-func TestWhoeverDispatchesKeepsOthersOutUntilItsDeadline(t *testing.T) {
+func TestDispatchIsExclusiveUntilItsDeadline(t *testing.T) {
 	r := newRig(t)
 	reached, release := r.queue.HoldBefore(tasktest.Dispatch)
 	done := make(chan error)
@@ -126,7 +126,7 @@ func TestWhoeverDispatchesKeepsOthersOutUntilItsDeadline(t *testing.T) {
 	}
 }
 
-func TestALostMarkIsStillAccepted(t *testing.T) {
+func TestLostMarkIsStillAccepted(t *testing.T) {
 	r := newRig(t)
 	r.store.Inject(tasktest.Replace, tasktest.Lost)
 	a, err := r.keyed(t.Context(), t, "k", sendEmail)
@@ -140,7 +140,7 @@ func TestALostMarkIsStillAccepted(t *testing.T) {
 	}
 }
 
-func TestAMarkNeverOverwritesWhatHappenedMeanwhile(t *testing.T) {
+func TestMarkNeverOverwritesANewerChange(t *testing.T) {
 	r := newRig(t)
 	r.queue.CancelRefs = true
 	reached, release := r.queue.HoldAfter(tasktest.Dispatch)
@@ -163,7 +163,7 @@ func TestAMarkNeverOverwritesWhatHappenedMeanwhile(t *testing.T) {
 	}
 }
 
-func TestARepeatedRequestIsAnsweredEvenWhenItWouldBeRefusedByNow(t *testing.T) {
+func TestRepeatedRequestIsAnsweredThoughNowInvalid(t *testing.T) {
 	r := newRig(t)
 	body := `{"task_name":"t","expires_at":"2026-11-23T09:05:00Z"}`
 	a, err := r.keyed(t.Context(), t, "k", body)
@@ -179,7 +179,7 @@ func TestARepeatedRequestIsAnsweredEvenWhenItWouldBeRefusedByNow(t *testing.T) {
 	wantKind(t, err, task.InvalidTask)
 }
 
-func TestAKeyIsFreeAgainWhenItsRecordIsPastItsLife(t *testing.T) {
+func TestKeyIsFreeAfterItsRecordsLife(t *testing.T) {
 	r := newRig(t)
 	a, err := r.keyed(t.Context(), t, "k", sendEmail)
 	if err != nil {
@@ -196,7 +196,7 @@ func TestAKeyIsFreeAgainWhenItsRecordIsPastItsLife(t *testing.T) {
 	}
 }
 
-func TestAMessageThatOutlivesItsTaskDoesNotReportOnTheNextOfItsKey(t *testing.T) {
+func TestOldMessageCannotReportOnTheNextTaskOfItsKey(t *testing.T) {
 	r := newRig(t)
 	a, err := r.keyed(t.Context(), t, "k", sendEmail)
 	if err != nil {
@@ -225,7 +225,7 @@ func TestAMessageThatOutlivesItsTaskDoesNotReportOnTheNextOfItsKey(t *testing.T)
 	}
 }
 
-func TestAChangeMeantForOneTaskIsNotMadeToTheNextOfItsKey(t *testing.T) {
+func TestChangeIsNotAppliedToTheNextTaskOfAKey(t *testing.T) {
 	r := newRig(t)
 	a, err := r.keyed(t.Context(), t, "k", sendEmail)
 	if err != nil {

@@ -10,16 +10,16 @@ import (
 	"github.com/go-json-experiment/json"
 )
 
-// The limits of a listing's page. The bytes are those of its items together, as
-// JSON: a front door may carry little more (Lambda 6 MB, escapes included). A
-// page has one item however large that is.
+// The limits of a page. MaxListBytes counts the JSON of all its items; a front door
+// may not carry much more (Lambda: 6 MB, including escapes). A page always has at
+// least one item, whatever its size.
 const (
 	DefaultListLimit = 50
 	MaxListLimit     = 100
 	MaxListBytes     = 4 << 20
 )
 
-// Filter selects tasks of a listing. An empty string matches any value.
+// Filter selects the tasks of a listing. An empty string matches any value.
 type Filter struct {
 	Status, State, QueueName, Backend, TaskName string
 }
@@ -38,9 +38,9 @@ const (
 	maxListTime  = 200 * time.Millisecond
 )
 
-// List returns the caller's tasks that match the filter, newest first, at most
-// limit of them and of MaxListBytes; a page may be short and still have a
-// NextCursor. InvalidCursor when the cursor is not one of this filter's.
+// List returns the caller's tasks that match the filter, newest first: at most
+// limit tasks and MaxListBytes. A page may be shorter and still have a NextCursor.
+// The error is InvalidCursor when the cursor does not belong to this filter.
 func (s *Service) List(ctx context.Context, call Call, f Filter, limit int, cursor string) (Listing, error) {
 	q := Query{
 		Status: f.Status, QueueName: f.QueueName, Backend: f.Backend, TaskName: f.TaskName,
@@ -92,16 +92,16 @@ func (s *Service) List(ctx context.Context, call Call, f Filter, limit int, curs
 	return listing, nil
 }
 
-// listed returns a record's document if it is alive and matches what the store
-// cannot know: what time has made of it.
+// listed returns a record's document, if the record is not past its life and its
+// current state matches the filter. The store cannot know what time has changed.
 func (s *Service) listed(ctx context.Context, r *Record, f Filter) (Document, bool) {
 	now := s.Now()
 	if r.Gone(now) {
 		return Document{}, false
 	}
 	if r.settle(now, s.ResultTTL) {
-		// Written, not just shown. Where somebody else was faster, the record
-		// that is shown is the older one: a listing is eventually consistent.
+		// The new state is written, not only shown. If another writer was faster,
+		// this shows the older record: a listing is eventually consistent.
 		if err := s.Store.Replace(ctx, r); err != nil && KindOf(err) != Conflict {
 			return Document{}, false
 		}
@@ -124,7 +124,7 @@ func statusOf(state string) string {
 	return Ready
 }
 
-// cursor is opaque to clients; what it is bound to makes it useless elsewhere.
+// cursor is opaque to clients, and valid only with the filter that it came from.
 type cursor struct {
 	Position
 	Filter string `json:"f"` // hex SHA-256, cut to 64 bits

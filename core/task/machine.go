@@ -2,13 +2,13 @@ package task
 
 import "time"
 
-// What Django is told of a task that ended without a worker's word. Django
-// imports the path and requires a BaseException.
+// The errors of tasks that ended without a report from a worker. Django imports the
+// class path, which must name a BaseException.
 var (
 	errCancelled    = TaskError{"asyncio.exceptions.CancelledError", "cancelled: the task was cancelled"}
 	errExpired      = TaskError{"builtins.TimeoutError", "expired: the task did not start before its expires_at"}
-	errLapsed       = TaskError{"builtins.TimeoutError", "lapsed: the attempt's lease ran out and its worker did not report"}
-	errDeadLettered = TaskError{"builtins.RuntimeError", "dead-lettered: the broker gave the message up"}
+	errLapsed       = TaskError{"builtins.TimeoutError", "lapsed: the lease of the attempt ran out and its worker did not report"}
+	errDeadLettered = TaskError{"builtins.RuntimeError", "dead-lettered: the broker delivered the message as often as it may, and gave up"}
 	errRefused      = TaskError{"builtins.ValueError", "refused: the target can never accept the message: "}
 )
 
@@ -24,9 +24,9 @@ func (r *Record) end(how string, now time.Time, life time.Duration) {
 	r.DeleteAfter = r.FinishedAt.Plus(life)
 }
 
-// settle writes what time alone has decided: a task that did not start before
-// its expiry is EXPIRED, and one whose worker was asked to cancel and let its
-// lease lapse is CANCELLED. It reports whether the record changed.
+// settle applies what only time decides: a task that has not started before its
+// expiry becomes EXPIRED, and a task that was to be cancelled and whose lease has
+// lapsed becomes CANCELLED. It reports whether the record changed.
 func (r *Record) settle(now time.Time, life time.Duration) bool {
 	switch {
 	case r.later():
@@ -35,7 +35,7 @@ func (r *Record) settle(now time.Time, life time.Duration) bool {
 		r.Errors = append(r.Errors, errExpired)
 		r.end(endExpired, now, life)
 	case r.Status == Running && r.CancelRequested && !r.leased(now):
-		r.endAttempt(endLapsed, &errLapsed)
+		r.endAttempt(endLapsed, now, &errLapsed)
 		r.cancel(now, life)
 	default:
 		return false
@@ -48,8 +48,26 @@ func (r *Record) cancel(now time.Time, life time.Duration) {
 	r.end(endCancelled, now, life)
 }
 
+// startAttempt notes the next attempt.
+func (r *Record) startAttempt(workerID string, now time.Time) {
+	r.WorkerIDs = append(r.WorkerIDs, workerID)
+	r.LastAttemptedAt = At(now)
+	if r.StartedAt.IsZero() {
+		r.StartedAt = r.LastAttemptedAt
+	}
+	r.AttemptLog = append(r.AttemptLog, Attempt{Attempt: r.Attempts(), WorkerID: workerID, StartedAt: r.LastAttemptedAt})
+	r.AttemptLog = r.AttemptLog[max(0, len(r.AttemptLog)-maxAttemptLog):]
+}
+
 // endAttempt notes how the running attempt ended; failure is nil where it did not fail.
-func (r *Record) endAttempt(how string, failure *TaskError) {
+func (r *Record) endAttempt(how string, now time.Time, failure *TaskError) {
+	ended := At(now)
+	if how == endLapsed {
+		ended = r.LeaseUntil
+	}
+	if n := len(r.AttemptLog); n > 0 { // a record of an older version may have none
+		r.AttemptLog[n-1].EndedAt, r.AttemptLog[n-1].Outcome = ended, how
+	}
 	r.AttemptEnds = append(r.AttemptEnds, how)
 	r.LeaseUntil = Time{}
 	if failure != nil {
@@ -57,11 +75,11 @@ func (r *Record) endAttempt(how string, failure *TaskError) {
 	}
 }
 
-// noRoom is put in place of a traceback that the store cannot hold.
+// noRoom replaces a traceback that the store cannot hold.
 const noRoom = "taskgate: the record has no room for this traceback"
 
-// shortenTracebacks puts noRoom in place of the longest traceback, and of those
-// that are more than half as long. It reports whether there was one to shorten.
+// shortenTracebacks replaces the longest traceback, and all that are more than half
+// as long, by noRoom. It reports whether there was one to replace.
 func (r *Record) shortenTracebacks() bool {
 	longest := 0
 	for _, e := range r.Errors {
@@ -83,10 +101,10 @@ func (r *Record) attemptsUsedUp() bool {
 	return r.MaxAttempts > 0 && r.Attempts() >= r.MaxAttempts
 }
 
-// apply is the state machine: it takes one event to the record and says whether
-// to write the record and whether the worker should acknowledge its message.
-// The order of the checks is the contract's. Even when the event is refused the
-// record may have changed: time may have settled it.
+// apply is the state machine. It applies one event to the record, and reports
+// whether the record must be written and whether the worker should acknowledge its
+// message. The contract fixes the order of the checks. The record may change even
+// if the event is refused, because settle may change it.
 func (r *Record) apply(e Event, now time.Time, life time.Duration) (write, acknowledge bool, err error) {
 	settled := r.settle(now, life)
 	if done, acknowledge := r.alreadyTook(e, now); done {
@@ -115,7 +133,7 @@ func (r *Record) apply(e Event, now time.Time, life time.Duration) (write, ackno
 		return true, false, nil
 	case EventSucceeded:
 		r.ReturnValue = e.returnValue()
-		r.endAttempt(endSucceeded, nil)
+		r.endAttempt(endSucceeded, now, nil)
 		r.end(endSucceeded, now, life)
 		return true, true, nil
 	case EventFailed:
@@ -124,15 +142,15 @@ func (r *Record) apply(e Event, now time.Time, life time.Duration) (write, ackno
 		if !r.CancelRequested {
 			return false, false, Errorf(CancelNotRequested, "nobody has asked to cancel this task")
 		}
-		r.endAttempt(endCancelled, nil)
+		r.endAttempt(endCancelled, now, nil)
 		r.cancel(now, life)
 		return true, true, nil
 	}
 	return false, false, Errorf(InvalidEvent, "unknown event type %q", e.Type)
 }
 
-// alreadyTook reports whether the event has taken effect before, so that its
-// answer was lost, and how it is to be acknowledged now.
+// alreadyTook reports whether the event took effect before, which means that its
+// answer was lost, and whether the worker should acknowledge its message now.
 func (r *Record) alreadyTook(e Event, now time.Time) (done, acknowledge bool) {
 	switch e.Type {
 	case EventStarted:
@@ -151,35 +169,31 @@ func (r *Record) alreadyTook(e Event, now time.Time) (done, acknowledge bool) {
 	return false, false
 }
 
-// start begins the next attempt, if none holds a lease.
+// start starts the next attempt, unless another attempt holds the lease.
 func (r *Record) start(e Event, now time.Time, life time.Duration) (write, acknowledge bool, err error) {
 	if r.leased(now) {
 		return false, false, &Error{
 			Kind: LeaseHeld, Msg: "another attempt holds the lease", RetryAfter: r.LeaseUntil.Sub(now)}
 	}
 	if r.Status == Running {
-		r.endAttempt(endLapsed, &errLapsed)
+		r.endAttempt(endLapsed, now, &errLapsed)
 		if r.attemptsUsedUp() {
 			r.end(endLapsed, now, life)
 			return true, true, r.finishedError()
 		}
 	}
 	r.Status = Running
-	r.WorkerIDs = append(r.WorkerIDs, e.WorkerID)
+	r.startAttempt(e.WorkerID, now)
 	r.DeliveryID = e.DeliveryID
-	r.LastAttemptedAt = At(now)
-	if r.StartedAt.IsZero() {
-		r.StartedAt = r.LastAttemptedAt
-	}
 	r.LeaseUntil = At(now.Add(e.lease()))
 	r.Progress = nil
 	return true, false, nil
 }
 
-// fail ends the running attempt, and with it the task unless it may be tried
-// again. It reports whether the message is done with.
+// fail ends the running attempt, and also the task if no attempt may follow. It
+// reports whether the worker should acknowledge its message.
 func (r *Record) fail(e Event, now time.Time, life time.Duration) (acknowledge bool) {
-	r.endAttempt(endFailed, e.Error)
+	r.endAttempt(endFailed, now, e.Error)
 	switch {
 	case !e.Retryable || r.attemptsUsedUp():
 		r.end(endFailed, now, life)
@@ -191,14 +205,14 @@ func (r *Record) fail(e Event, now time.Time, life time.Duration) (acknowledge b
 	return r.Finished()
 }
 
-// deadLetter ends a task whose message the broker has given up.
+// deadLetter ends a task whose message the broker has moved to a dead-letter queue.
 func (r *Record) deadLetter(e Event, now time.Time, life time.Duration) (write, acknowledge bool, err error) {
 	if r.leased(now) {
 		return false, false, &Error{
 			Kind: LeaseHeld, Msg: "an attempt holds the lease", RetryAfter: r.LeaseUntil.Sub(now)}
 	}
 	if r.Status == Running {
-		r.endAttempt(endLapsed, &errLapsed)
+		r.endAttempt(endLapsed, now, &errLapsed)
 	}
 	reason := &errDeadLettered
 	if e.Error != nil {
@@ -209,9 +223,9 @@ func (r *Record) deadLetter(e Event, now time.Time, life time.Duration) (write, 
 	return true, true, nil
 }
 
-// release gives the message back without an attempt. The record stays as it is,
-// and is written all the same: the write is what moves the message, and fails
-// where an attempt has started meanwhile.
+// release gives the message back without an attempt. It writes the record although
+// nothing in it changes: the write moves the message, and it fails if an attempt has
+// started in the meantime.
 func (r *Record) release(now time.Time) (write, acknowledge bool, err error) {
 	if !r.leased(now) {
 		return true, false, nil
@@ -219,7 +233,7 @@ func (r *Record) release(now time.Time) (write, acknowledge bool, err error) {
 	return false, false, &Error{Kind: LeaseHeld, Msg: "an attempt holds the lease", RetryAfter: r.LeaseUntil.Sub(now)}
 }
 
-// finishedError is what a caller is told who comes too late.
+// finishedError is the error for an event on a task that has already finished.
 func (r *Record) finishedError() *Error {
 	switch r.Ended {
 	case endCancelled:
@@ -230,7 +244,7 @@ func (r *Record) finishedError() *Error {
 	return Errorf(Finished, "the task has finished: %s", r.Status)
 }
 
-// returnValue is the reported result; a worker that sends none returns null.
+// returnValue returns the reported result; null if the worker sent none.
 func (e Event) returnValue() string {
 	if e.ReturnValue == nil {
 		return "null"

@@ -8,8 +8,8 @@ import (
 // MessageVersion is the v of the messages that this package builds.
 const MessageVersion = 1
 
-// Message is what a worker receives: django-tasks-cloud's documented three
-// keys first, then what it takes to report. Absent values are left out.
+// Message is what a worker receives: the three keys that django-tasks-cloud
+// documents, then everything that is needed to report. Absent values are left out.
 type Message struct {
 	TaskName string         `json:"task_name"`
 	Args     jsontext.Value `json:"args,omitzero"`   // absent when Offloaded
@@ -17,14 +17,18 @@ type Message struct {
 	Envelope
 }
 
-// Envelope is the part of a message beside the documented three keys. A plain
-// payload carries it in the attribute [AttributeEnvelope] instead.
+// Envelope is the rest of a message. With a plain payload it is in the attribute
+// [AttributeEnvelope] instead.
 type Envelope struct {
 	ID           string            `json:"id"`
 	V            int               `json:"v"`
 	EnqueuedAt   Time              `json:"enqueued_at"`
 	EventsURL    string            `json:"events_url"` // where reports are POSTed
 	Token        string            `json:"token"`      // what they carry in Taskgate-Token
+	QueueName    string            `json:"queue_name"`
+	Backend      string            `json:"backend"`
+	Priority     int               `json:"priority,omitzero"`
+	RunAfter     Time              `json:"run_after,omitzero"`
 	MaxAttempts  int               `json:"max_attempts,omitzero"`
 	ExpiresAt    Time              `json:"expires_at,omitzero"`
 	TakesContext bool              `json:"takes_context,omitzero"`
@@ -34,7 +38,7 @@ type Envelope struct {
 	Offloaded    bool              `json:"offloaded,omitzero"` // the started event hands over args and kwargs
 }
 
-// The attributes that a message carries wherever its target has attributes.
+// The attributes of a message, on targets that have attributes.
 const (
 	AttributeTaskID      = "task_id"
 	AttributeTaskName    = "task_name"
@@ -42,9 +46,9 @@ const (
 	AttributeEnvelope    = "taskgate" // of a plain payload only: the Envelope as JSON
 )
 
-// JSONOptions are how everything is encoded: raw values byte for byte as they
-// are, and maps in the order of their names. Raw values were checked when they
-// came in, and are not checked again.
+// JSONOptions are used for all encoding. Raw values keep their bytes, and members of
+// maps are sorted by name. Raw values were checked when they were read, and are not
+// checked again.
 var JSONOptions = json.JoinOptions(
 	jsontext.PreserveRawStrings(true),
 	json.Deterministic(true),
@@ -69,6 +73,10 @@ func (s *Service) newMessage(d *draft, limits Limits, args, kwargs jsontext.Valu
 			EnqueuedAt:   r.EnqueuedAt,
 			EventsURL:    d.call.BaseURL + "/v1/tasks/" + r.ID + "/events",
 			Token:        s.Tokens.Sign(r.ID, r.EnqueuedAt, r.DeleteAfter.Add(s.ResultTTL)),
+			QueueName:    r.QueueName,
+			Backend:      r.Backend,
+			Priority:     r.Priority,
+			RunAfter:     r.RunAfter,
 			MaxAttempts:  r.MaxAttempts,
 			ExpiresAt:    r.ExpiresAt,
 			TakesContext: r.TakesContext,
@@ -76,22 +84,25 @@ func (s *Service) newMessage(d *draft, limits Limits, args, kwargs jsontext.Valu
 			Traceparent:  d.call.Traceparent,
 			Tracestate:   d.call.Tracestate,
 		},
-	}, d.backend.Plain, limits)
+	}, d.backend.Payload, limits)
 	if err != nil {
 		return Outgoing{}, err
 	}
-	out.Queue, out.Group, out.Due = r.QueueName, r.Group, r.RunAfter
+	out.Queue, out.Group, out.Due = r.physicalQueue(), r.Group, r.RunAfter
+	if limits.SupportsPriority {
+		out.Priority = r.Priority
+	}
 	r.Offloaded = offloaded
 	return out, nil
 }
 
-// outgoing builds the message of a record, as the limits of its target ask:
-// plain or not, whole or with its arguments offloaded.
-func outgoing(m Message, plain bool, limits Limits) (out Outgoing, offloaded bool, err error) {
-	body, attributes, err := m.encode(plain)
-	if err == nil && limits.tooLarge(body) && !plain {
+// outgoing encodes a message. If it is too large for its target, the arguments are
+// offloaded: the message goes without them, where the payload allows it.
+func outgoing(m Message, payload Payload, limits Limits) (out Outgoing, offloaded bool, err error) {
+	body, attributes, err := m.encode(payload)
+	if err == nil && limits.tooLarge(body) && payload.whole() {
 		m.Args, m.Kwargs, m.Offloaded = nil, nil, true
-		body, attributes, err = m.encode(plain)
+		body, attributes, err = m.encode(payload)
 	}
 	switch {
 	case err != nil:
@@ -107,12 +118,12 @@ func (l Limits) tooLarge(body []byte) bool {
 	return l.MaxMessageBytes != nil && int64(len(body)) > *l.MaxMessageBytes
 }
 
-func (m Message) encode(plain bool) (body []byte, attributes map[string]string, err error) {
+func (m Message) encode(payload Payload) (body []byte, attributes map[string]string, err error) {
 	attributes = map[string]string{AttributeTaskID: m.ID, AttributeTaskName: m.TaskName}
 	if m.Traceparent != "" {
 		attributes[AttributeTraceparent] = m.Traceparent
 	}
-	if !plain {
+	if payload.whole() {
 		body, err = encode(m)
 		return body, attributes, err
 	}
@@ -121,6 +132,14 @@ func (m Message) encode(plain bool) (body []byte, attributes map[string]string, 
 		return nil, nil, err
 	}
 	attributes[AttributeEnvelope] = string(envelope)
+	if payload == PayloadDjango {
+		body, err = encode(struct {
+			Task   string         `json:"task"`
+			Args   jsontext.Value `json:"args"`
+			Kwargs jsontext.Value `json:"kwargs"`
+		}{m.TaskName, m.Args, m.Kwargs})
+		return body, attributes, err
+	}
 	body, err = encode(struct {
 		TaskName string         `json:"task_name"`
 		Args     jsontext.Value `json:"args"`
@@ -129,8 +148,8 @@ func (m Message) encode(plain bool) (body []byte, attributes map[string]string, 
 	return body, attributes, err
 }
 
-// ParseMessage reads a message as a worker receives it: its body and, for a
-// plain payload, the attributes that came beside it.
+// ParseMessage reads a message that a worker has received: its body and, for a plain
+// payload, its attributes.
 func ParseMessage(body []byte, attributes map[string]string) (Message, error) {
 	var m Message
 	if err := json.Unmarshal(body, &m); err != nil {

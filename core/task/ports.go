@@ -5,36 +5,39 @@ import (
 	"time"
 )
 
-// Store keeps the records. Its contract is proven by core/task/storetest.
+// Store keeps the records. Package storetest tests this contract.
 //
-// Every write is durable when the method returns. Get is linearizable with
-// Create and Replace. Methods may be called concurrently. A record passed in is
-// not kept, and one returned belongs to the caller. Members in r.Unknown are kept
-// like all others. Errors are [*Error]:
-// Unavailable when the outcome is unknown or the store refuses for now, and
-// the kinds named below.
+// A write is durable when the method returns. Get is linearizable with Create and
+// Replace: it sees every write that has returned. All methods may be called
+// concurrently. The store copies what it needs of a record that is passed in, and
+// the caller owns a record that is returned. The store also keeps the members in
+// Record.Unknown.
+//
+// Errors are [*Error]. The kind is Unavailable when the outcome is unknown or when
+// the store refuses for now. The methods below name the other kinds.
 type Store interface {
-	// Create stores r if there is no record with its ID, and sets r.Revision.
-	// Otherwise nothing changes, and existing is the record that is there.
-	// Of any number of concurrent calls with one ID, one creates. If r.Fresh is
-	// set, a store need not look whether the ID is there. Oversize when r is more
-	// than the store can hold.
+	// Create stores r and sets r.Revision, if no record has r.ID. If one does, it
+	// changes nothing and returns that record. Of many concurrent calls with the
+	// same ID, exactly one creates. If r.Fresh is true, the store may skip the look
+	// for an existing record. The kind is Oversize when r is larger than the store
+	// can hold.
 	Create(ctx context.Context, r *Record) (existing *Record, err error)
 
 	// Get returns the record, or NotStored.
 	Get(ctx context.Context, id string) (*Record, error)
 
-	// Replace stores r in place of the record of its ID whose revision is
-	// r.Revision, and sets r.Revision to a new one. Conflict when there is no
-	// such record: the caller reads again. Oversize as in Create. A record that
-	// takes over an id past its life has another EnqueuedAt, and moves.
+	// Replace stores r in place of the record with the same ID and Revision, and
+	// sets r.Revision to a new value. The kind is Conflict when there is no such
+	// record; then the caller reads the record again. Oversize is as in Create.
+	// When a new task takes over the ID of a record that is past its life,
+	// EnqueuedAt changes, and with it the record's place in listings.
 	Replace(ctx context.Context, r *Record) error
 
-	// List returns records that match the query, newest EnqueuedAt first
-	// (then greatest ID), from those after q.After. It may be eventually
-	// consistent, but walking the pages visits each matching record exactly
-	// once, and writes during the walk neither skip nor repeat older ones.
-	// Records past their life may be among them.
+	// List returns the records after q.After that match the query: the newest
+	// EnqueuedAt first, and of equal ones the greatest ID first. It may be
+	// eventually consistent. A walk through all pages visits each matching record
+	// exactly once, also while other records are written. Records past their life
+	// may be among the results.
 	List(ctx context.Context, q Query) (Page, error)
 }
 
@@ -88,35 +91,37 @@ type Position struct {
 	ID         string `json:"id"`
 }
 
-// Page is a part of a listing. Next is where to go on; zero = there is no more.
-// A page may hold fewer records than the limit, even none, and still have a Next.
+// Page is a part of a listing. The next page begins after Next; zero = this is the
+// last page. A page may have fewer records than the limit, even none, and still
+// have a Next.
 type Page struct {
 	Records []*Record
 	Next    Position
 }
 
-// Dispatcher hands messages to one target: a queue, a topic or a function. Its
-// contract is proven by core/task/dispatchtest.
+// Dispatcher sends messages to targets of one kind: queues, topics or functions.
+// Package dispatchtest tests this contract.
 //
-// Methods may be called concurrently. Errors are [*Error]: of a kind that is
-// Final when the message can never be accepted, also for being beyond Limits,
-// and otherwise Unavailable, which covers a refusal and an unknown outcome alike.
+// All methods may be called concurrently. Errors are [*Error]. The kind is Final
+// when the message can never be accepted, for example because it is beyond Limits.
+// Otherwise it is Unavailable: the target refuses for now, or the outcome is
+// unknown.
 type Dispatcher interface {
-	// Limits says what the target can do for a message to queue that is due
-	// after delay (0 = at once). It never fails: what cannot be learned is
-	// left unknown, and Dispatch reports it.
+	// Limits returns what the target can do for a message to queue that is due
+	// after delay (0 = at once). It never fails: it leaves out what it cannot find
+	// out, and Dispatch reports the problem.
 	Limits(ctx context.Context, queue string, delay time.Duration) Limits
 
-	// Dispatch returns once the target has durably accepted m. It delivers at
-	// least once, never before m.Due, with Body and Attributes unchanged, but
-	// that a target which cannot carry a character in a JSON string may have it
-	// escaped. m.Route is what Limits answered, perhaps some time ago: the message
-	// goes that way, also where m.Due has passed meanwhile. The same m.ID may come
-	// again, and is then accepted or dropped as a duplicate.
+	// Dispatch returns when the target has durably accepted m. The target delivers
+	// m at least once and never before m.Due. It delivers Body and Attributes
+	// unchanged, except that characters in JSON strings may be escaped where a
+	// target cannot carry them. The message goes by m.Route, which Limits returned
+	// some time ago, even if m.Due has passed since. A repeated m.ID is accepted, or
+	// dropped as a duplicate.
 	Dispatch(ctx context.Context, m Outgoing) (Receipt, error)
 
-	// Cancel removes a message that Dispatch accepted. Where the target cannot,
-	// or the message is gone already, it does nothing and that is no error.
+	// Cancel removes a message that Dispatch accepted. If the target cannot do
+	// that, or the message is already gone, Cancel does nothing and returns nil.
 	Cancel(ctx context.Context, s Sent) error
 }
 
@@ -124,8 +129,8 @@ type Dispatcher interface {
 type BatchDispatcher interface {
 	Dispatcher
 
-	// DispatchBatch dispatches messages to one queue and returns, in their
-	// order, what Dispatch would have returned for each.
+	// DispatchBatch dispatches messages to one queue. It returns what Dispatch would
+	// have returned for each, in the order of the messages.
 	DispatchBatch(ctx context.Context, ms []Outgoing) []DispatchResult
 }
 
@@ -134,10 +139,10 @@ type BatchDispatcher interface {
 type AtomicDispatcher interface {
 	Dispatcher
 
-	// CreateAndDispatch does, for each entry in turn, Store.Create and, if that
-	// creates, Dispatch: both or neither. The results are in the order of the
-	// entries. What is wrong with one entry is only its own error; but as they
-	// may share a commit, they may all be Unavailable together.
+	// CreateAndDispatch calls Store.Create for each entry in turn and, if that
+	// creates the record, Dispatch: both happen or neither. The results are in the
+	// order of the entries. An error of one entry does not concern the others, but
+	// entries may share a commit, so all of them may be Unavailable together.
 	CreateAndDispatch(ctx context.Context, entries []Entry) []EntryResult
 }
 
@@ -146,28 +151,29 @@ type AtomicDispatcher interface {
 type Receiver interface {
 	Dispatcher
 
-	// Receive hands out at most limit messages of the queue that are due, the
-	// largest priority first and within it the longest due. It waits for the first
-	// until the wait is over, and then returns none. A message that was handed out
-	// is hidden for the visibility, which is durable when Receive returns, and then
-	// comes again, unless an event has moved it (see [Move]).
+	// Receive hands out at most limit due messages of the queue: the largest
+	// priority first, and of one priority the message that has been due longest. If
+	// none is due, it waits for the first one until the wait is over. A message that
+	// was handed out is hidden for the time visibility; this is durable when Receive
+	// returns. After that the message is handed out again, unless an event has moved
+	// it (see [Move]).
 	Receive(ctx context.Context, queue string, limit int, visibility, wait time.Duration) ([]Received, error)
 }
 
-// Received is a message as Receive hands it out.
+// Received is a message that Receive has handed out.
 type Received struct {
 	Body       []byte // one JSON object
 	Attributes map[string]string
 	Deliveries int // which delivery of the message this is, from 1
 }
 
-// Entry is a record, and the message that goes with it.
+// Entry is a record and its message.
 type Entry struct {
 	Record  *Record
 	Message Outgoing
 }
 
-// EntryResult is one entry's outcome; Existing is as Store.Create has it.
+// EntryResult is the outcome of one entry. Existing is as in [Store.Create].
 type EntryResult struct {
 	Existing *Record
 	DispatchResult
@@ -177,17 +183,18 @@ type EntryResult struct {
 type Outgoing struct {
 	ID         string // the task's
 	Queue      string // physical name of the queue, topic or function
-	Route      string // as Limits answered for this queue and delay
+	Route      string // as Limits returned it for this queue and delay
 	Body       []byte // one JSON object
 	Attributes map[string]string
 	Group      string // "" = none
+	Priority   int    // larger is sooner, where Limits.SupportsPriority; else 0
 	Due        Time   // zero = at once
 }
 
-// Receipt is what a target said when it accepted a message.
+// Receipt is what a target returned when it accepted a message.
 type Receipt struct {
 	MessageID string // the target's own id for the message, or ""
-	CancelRef string // what Cancel needs beside the id; "" = nothing needs storing
+	CancelRef string // what Cancel needs besides the id; "" = nothing
 }
 
 // Sent names a message for Cancel.
@@ -201,8 +208,8 @@ type DispatchResult struct {
 	Err     error
 }
 
-// Limits is what a target can do; nil = unknown or unbounded. The service
-// enforces what the capabilities endpoint shows: this value.
+// Limits is what a target can do; nil = unknown or unbounded. The service enforces
+// the same value that the capabilities endpoint shows.
 type Limits struct {
 	Route      string                           `json:"-"` // which way a message goes: dispatch.route
 	CheckGroup func(group string) (rule string) `json:"-"` // the rule that a group breaks, or ""; nil = any will do
@@ -211,14 +218,15 @@ type Limits struct {
 	// target carries the name in an attribute; nil = any will do.
 	CheckTaskName func(name string) (rule string) `json:"-"`
 
-	SupportsDefer   bool      `json:"supports_defer"`
-	MaxDelaySeconds *int64    `json:"max_delay_seconds"`
-	GroupMode       GroupMode `json:"group_mode"`
-	SupportsCancel  bool      `json:"supports_cancel"`  // whether Cancel can remove a message
-	SupportsReceive bool      `json:"supports_receive"` // whether workers fetch messages from the service
-	FanOut          bool      `json:"fan_out"`
-	MaxMessageBytes *int64    `json:"max_message_bytes"` // of the JSON, before any encoding
-	MaxDeliveries   *int64    `json:"max_deliveries"`
+	SupportsDefer    bool      `json:"supports_defer"`
+	MaxDelaySeconds  *int64    `json:"max_delay_seconds"`
+	SupportsPriority bool      `json:"-"` // the queue itself delivers larger priorities first
+	GroupMode        GroupMode `json:"group_mode"`
+	SupportsCancel   bool      `json:"supports_cancel"`  // whether Cancel can remove a message
+	SupportsReceive  bool      `json:"supports_receive"` // whether workers fetch messages from the service
+	FanOut           bool      `json:"fan_out"`
+	MaxMessageBytes  *int64    `json:"max_message_bytes"` // of the JSON, before any encoding
+	MaxDeliveries    *int64    `json:"max_deliveries"`
 }
 
 // GroupMode says what a target does with a task's group.

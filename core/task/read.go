@@ -43,6 +43,7 @@ func newReading(r *Record, now time.Time) *Reading {
 // changes the record before; zero = never.
 func (r *Record) settlesAt() time.Time {
 	switch {
+	case r.later():
 	case r.Status == Ready && r.Attempts() == 0:
 		return r.ExpiresAt.Time
 	case r.Status == Running && r.CancelRequested:
@@ -290,9 +291,9 @@ func errWaitEnded(ctx context.Context) error {
 	return &Error{Kind: Unavailable, Msg: "the wait was ended", Err: ctx.Err()}
 }
 
-// Cancel keeps a task from starting, or asks its worker to stop. It reports
-// whether no attempt can start any more (prevented), as opposed to the cancel
-// being only requested. Errors: UnknownTask, Finished.
+// Cancel cancels a task that is not running, or asks the worker of a running one to
+// stop. prevented means that no attempt can start any more; otherwise the cancel is
+// only requested. Errors: UnknownTask, Finished.
 func (s *Service) Cancel(ctx context.Context, call Call, id string) (prevented bool, doc Document, err error) {
 	var cancelled bool
 	r, err := s.update(ctx, id, call.sees, func(r *Record) (write bool, err error) {
@@ -310,7 +311,7 @@ func (s *Service) Cancel(ctx context.Context, call Call, id string) (prevented b
 			return write, nil
 		}
 		if r.Status == Running {
-			r.endAttempt(endLapsed, &errLapsed)
+			r.endAttempt(endLapsed, now, &errLapsed)
 		}
 		r.cancel(now, s.ResultTTL)
 		cancelled = true
@@ -322,17 +323,17 @@ func (s *Service) Cancel(ctx context.Context, call Call, id string) (prevented b
 	if cancelled {
 		s.remove(ctx, r, r.Dispatch.CancelRef)
 	}
-	// The worker of a plain payload need not ask before it starts, and that of a
-	// backend which the settings name no more may be one of those.
+	// A worker of plain payloads may start without asking. A backend that is no
+	// longer in the settings may have been one with plain payloads.
 	b, known := s.Backends[r.Backend]
-	return r.Ended == endCancelled && known && !b.Plain, r.Document(s.Now()), nil
+	return r.Ended == endCancelled && known && b.Payload.whole(), r.Document(s.Now()), nil
 }
 
 // Capabilities is what one backend can do.
 type Capabilities struct {
 	Target       string   `json:"target"`
-	Queues       []string `json:"queues"` // empty = anything
-	DefaultQueue string   `json:"default_queue"`
+	Queues       []string `json:"queues"`        // empty = any
+	DefaultQueue *string  `json:"default_queue"` // null = a request must name its queue
 	Limits
 	SupportsPriority  bool `json:"supports_priority"`
 	SupportsGetResult bool `json:"supports_get_result"` // true: the store has the results
@@ -340,7 +341,7 @@ type Capabilities struct {
 	MaxPayloadBytes   int  `json:"max_payload_bytes"` // of args + kwargs + metadata, as JSON
 }
 
-// Capabilities returns what each backend can do, at its default queue, by alias.
+// Capabilities returns what each backend can do with its default queue, by alias.
 func (s *Service) Capabilities(ctx context.Context) map[string]Capabilities {
 	all := make(map[string]Capabilities, len(s.Backends))
 	for alias, b := range s.Backends {
@@ -348,8 +349,9 @@ func (s *Service) Capabilities(ctx context.Context) map[string]Capabilities {
 		all[alias] = Capabilities{
 			Target:            b.Target,
 			Queues:            b.Queues,
-			DefaultQueue:      b.DefaultQueue,
+			DefaultQueue:      orNull(b.DefaultQueue),
 			Limits:            limits,
+			SupportsPriority:  limits.SupportsPriority || len(b.PriorityQueues) > 0,
 			SupportsGetResult: true,
 			SupportsGroup:     limits.GroupMode.Supported(),
 			MaxPayloadBytes:   s.MaxPayloadBytes,

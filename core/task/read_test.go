@@ -19,7 +19,7 @@ import (
 	"github.com/taskgate/taskgate/core/task/tasktest"
 )
 
-func TestOwnersNeverSeeEachOthersTasks(t *testing.T) {
+func TestOwnersSeeOnlyTheirOwnTasks(t *testing.T) {
 	r := newRig(t)
 	id := r.enqueue(t, sendEmail).ID
 	bob := task.Call{Owner: "bob"}
@@ -39,7 +39,7 @@ func TestOwnersNeverSeeEachOthersTasks(t *testing.T) {
 	}
 }
 
-func TestAWaitingGetAnswersAsSoonAsTheTaskIsFinished(t *testing.T) {
+func TestWaitingGetReturnsWhenTheTaskFinishes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t)
 		r.Now = time.Now
@@ -56,7 +56,7 @@ func TestAWaitingGetAnswersAsSoonAsTheTaskIsFinished(t *testing.T) {
 	})
 }
 
-func TestAWaitingGetAnswersTheTaskAsItIsWhenTheTimeIsUp(t *testing.T) {
+func TestWaitingGetReturnsTheCurrentTaskAfterTheWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t)
 		r.Now, r.MaxWait = time.Now, 3*time.Second
@@ -74,7 +74,7 @@ func TestAWaitingGetAnswersTheTaskAsItIsWhenTheTimeIsUp(t *testing.T) {
 	})
 }
 
-func TestExpiryIsWrittenAndNotJustShown(t *testing.T) {
+func TestExpiryIsStoredNotOnlyShown(t *testing.T) {
 	r := newRig(t)
 	id := r.enqueue(t, `{"task_name":"t","expires_at":"2026-11-23T09:01:00Z"}`).ID
 	r.advance(time.Minute)
@@ -91,7 +91,7 @@ func TestExpiryIsWrittenAndNotJustShown(t *testing.T) {
 	}
 }
 
-func TestCancelPreventsOrAsks(t *testing.T) {
+func TestCancelPreventsOrRequests(t *testing.T) {
 	r := newRig(t)
 	queued := r.enqueue(t, sendEmail).ID
 	for range 2 { // repeating it answers the same
@@ -125,10 +125,10 @@ func TestCancelPreventsOrAsks(t *testing.T) {
 	wantKind(t, err, task.Finished)
 }
 
-func TestAPlainPayloadsCancelIsOnlyRequested(t *testing.T) {
+func TestCancelOfAPlainPayloadIsOnlyRequested(t *testing.T) {
 	r := newRig(t)
 	b := r.Backends["default"]
-	b.Plain = true
+	b.Payload = task.PayloadPlain
 	r.Backends["default"] = b
 	id := r.enqueue(t, sendEmail).ID
 	if prevented, doc, err := r.Cancel(t.Context(), call, id); prevented || err != nil || doc.State != task.StateCancelled {
@@ -136,7 +136,7 @@ func TestAPlainPayloadsCancelIsOnlyRequested(t *testing.T) {
 	}
 }
 
-func TestACancelAtABackendThatTheSettingsNameNoMoreIsOnlyRequested(t *testing.T) {
+func TestCancelAtARemovedBackendIsOnlyRequested(t *testing.T) {
 	r := newRig(t)
 	id := r.enqueue(t, sendEmail).ID
 	delete(r.Backends, "default")
@@ -145,7 +145,7 @@ func TestACancelAtABackendThatTheSettingsNameNoMoreIsOnlyRequested(t *testing.T)
 	}
 }
 
-func TestACancelWhoseMessageStaysStillCounts(t *testing.T) {
+func TestCancelCountsThoughItsMessageStays(t *testing.T) {
 	r := newRig(t)
 	r.queue.Inject(tasktest.Cancel, tasktest.Lost)
 	id := r.enqueue(t, sendEmail).ID
@@ -156,7 +156,7 @@ func TestACancelWhoseMessageStaysStillCounts(t *testing.T) {
 	wantKind(t, err, task.Cancelled)
 }
 
-func TestWalkingAListingVisitsEachTaskOnceNewestFirst(t *testing.T) {
+func TestListingVisitsEachTaskOnceNewestFirst(t *testing.T) {
 	r := newRig(t)
 	var want []string
 	for i := range 23 {
@@ -199,7 +199,7 @@ func TestWalkingAListingVisitsEachTaskOnceNewestFirst(t *testing.T) {
 	}
 }
 
-func TestAPageOfLargeTasksIsCutWhereAFrontDoorStillCarriesIt(t *testing.T) {
+func TestPageOfLargeTasksFitsThroughAFrontDoor(t *testing.T) {
 	r := newRig(t)
 	var want []string
 	for i := range 12 { // eight have 1 MiB, and each third is small
@@ -232,7 +232,7 @@ func TestAPageOfLargeTasksIsCutWhereAFrontDoorStillCarriesIt(t *testing.T) {
 	}
 }
 
-func TestATaskLargerThanAPageIsAPageOfItsOwn(t *testing.T) {
+func TestTaskLargerThanAPageHasItsOwnPage(t *testing.T) {
 	r := newRig(t)
 	var want []string
 	for range 3 {
@@ -252,7 +252,7 @@ func TestATaskLargerThanAPageIsAPageOfItsOwn(t *testing.T) {
 	}
 }
 
-func TestStatesAreFilteredAsTheyAreNow(t *testing.T) {
+func TestStateFilterUsesTheCurrentState(t *testing.T) {
 	for _, state := range states {
 		r := newRig(t)
 		id := r.enqueue(t, `{"task_name":"t"`+state.request+`}`).ID
@@ -267,7 +267,7 @@ func TestStatesAreFilteredAsTheyAreNow(t *testing.T) {
 	}
 }
 
-func TestARecordPastItsLifeIsAbsentToEveryCall(t *testing.T) {
+func TestRecordPastItsLifeIsAbsent(t *testing.T) {
 	const unfinished = 15*24*time.Hour + resultTTL
 	r := newRig(t)
 	id := r.enqueue(t, `{"task_name":"t","delay_seconds":3600}`).ID
@@ -285,7 +285,7 @@ func TestARecordPastItsLifeIsAbsentToEveryCall(t *testing.T) {
 	}
 }
 
-func TestTheTokenOutlivesTheRecord(t *testing.T) {
+func TestTokenOutlivesTheRecord(t *testing.T) {
 	r := newRig(t)
 	id := r.enqueue(t, sendEmail).ID
 	m, err := task.ParseMessage(r.queue.Held()[0].Body, nil)
@@ -313,7 +313,7 @@ func TestTheTokenOutlivesTheRecord(t *testing.T) {
 	}
 }
 
-func TestOnlyItsOwnTokenReportsOnATask(t *testing.T) {
+func TestTokenIsValidForItsOwnTaskOnly(t *testing.T) {
 	r := newRig(t)
 	id := r.enqueue(t, sendEmail).ID
 	good := r.Tokens.Sign(id, task.Time{}, epoch.Add(time.Hour))
@@ -358,7 +358,7 @@ func TestConcurrentReportsAreNeverLost(t *testing.T) {
 	}
 }
 
-func TestOffloadedArgumentsAreHandedOverOnStart(t *testing.T) {
+func TestStartedReturnsOffloadedArguments(t *testing.T) {
 	r := newRig(t)
 	r.queue.LimitsOf = func(string, time.Duration) task.Limits {
 		return task.Limits{MaxMessageBytes: new(int64(500))}
@@ -390,7 +390,7 @@ func (s full) Replace(ctx context.Context, r *task.Record) error {
 	return s.Store.Replace(ctx, r)
 }
 
-func TestAResultTooLargeIsRefusedAndATracebackTooLargeIsNot(t *testing.T) {
+func TestTooLargeResultIsRefusedAndTracebackIsNot(t *testing.T) {
 	r := newRig(t)
 	r.Store = full{r.store}
 	id := r.enqueue(t, sendEmail).ID
@@ -408,7 +408,7 @@ func TestAResultTooLargeIsRefusedAndATracebackTooLargeIsNot(t *testing.T) {
 	}
 }
 
-func TestATaskWhoseLifeEndsMeanwhileIsUnknown(t *testing.T) {
+func TestTaskWhoseLifeEndsDuringAChangeIsUnknown(t *testing.T) {
 	r := newRig(t)
 	id := r.enqueue(t, sendEmail).ID
 	r.store.Inject(tasktest.Get, tasktest.OK, tasktest.RefusedWith(task.Errorf(task.NotStored, "swept")))
@@ -417,8 +417,8 @@ func TestATaskWhoseLifeEndsMeanwhileIsUnknown(t *testing.T) {
 	wantKind(t, err, task.UnknownTask)
 }
 
-// TestAFullRecordStillTakesWhatHappens: its tracebacks give way, the longest first.
-func TestAFullRecordStillTakesWhatHappens(t *testing.T) {
+// TestFullRecordStillTakesEvents: its tracebacks give way, the longest first.
+func TestFullRecordStillTakesEvents(t *testing.T) {
 	r := newRig(t)
 	r.Store = full{r.store}
 	id := r.enqueue(t, sendEmail).ID
@@ -435,7 +435,7 @@ func TestAFullRecordStillTakesWhatHappens(t *testing.T) {
 	}
 }
 
-func TestEventsAreDecodedWithEveryProblemNamed(t *testing.T) {
+func TestParseEventReportsEveryBrokenRule(t *testing.T) {
 	for body, want := range map[string]string{
 		`{}`:                                 "/type",
 		`{"type":"nope"}`:                    "/type",

@@ -1,6 +1,7 @@
 package task
 
 import (
+	"cmp"
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -27,9 +28,9 @@ const (
 	StateExpired   = "EXPIRED"
 )
 
-// Record is a task as it is stored. People look results up in the store too, so
-// the members that the result document has are at the top level under the same
-// names; timestamps are text, and args, kwargs and return_value are JSON text.
+// Record is a task as it is stored. People also look results up in the store, so
+// the members of the result document are at the top level under the same names.
+// Timestamps are text; args, kwargs and return_value are JSON as text.
 type Record struct {
 	ID       string `json:"id"`
 	Revision string `json:"-"` // the store's own, opaque, changed by every write
@@ -60,14 +61,15 @@ type Record struct {
 	Dispatch        Dispatch          `json:"dispatch"`
 	Offloaded       bool              `json:"offloaded,omitzero"` // the message went without args and kwargs
 
-	Owner       string   `json:"owner"`                  // the caller that enqueued it
-	Ended       string   `json:"ended,omitzero"`         // how it finished: an end* constant
-	AttemptEnds []string `json:"attempt_ends,omitempty"` // how each ended attempt ended
-	DeliveryID  string   `json:"delivery_id,omitzero"`   // of the latest attempt
-	LeaseUntil  Time     `json:"lease_until,omitzero"`
-	Refusal     *Refusal `json:"refusal,omitempty"` // why the message can never be accepted
-	Keyed       *Keyed   `json:"keyed,omitempty"`   // set when it has an Idempotency-Key
-	DeleteAfter Time     `json:"delete_after"`      // past it, the record is absent to every call
+	Owner       string    `json:"owner"`                  // the caller that enqueued it
+	Ended       string    `json:"ended,omitzero"`         // how it finished: an end* constant
+	AttemptEnds []string  `json:"attempt_ends,omitempty"` // how each ended attempt ended
+	AttemptLog  []Attempt `json:"attempt_log,omitempty"`  // the newest maxAttemptLog
+	DeliveryID  string    `json:"delivery_id,omitzero"`   // of the latest attempt
+	LeaseUntil  Time      `json:"lease_until,omitzero"`
+	Refusal     *Refusal  `json:"refusal,omitempty"` // why the message can never be accepted
+	Keyed       *Keyed    `json:"keyed,omitempty"`   // set when the request may be repeated
+	DeleteAfter Time      `json:"delete_after"`      // past it, the record is absent to every call
 
 	// Schema is the least version of this struct that a build must know to change
 	// the record; 0 = 1. Unknown has the members that a later version wrote. Stores
@@ -100,7 +102,19 @@ type TaskError struct {
 	Traceback          string `json:"traceback"`
 }
 
-// Progress is a worker's own word on how far it is.
+// maxAttemptLog is how many attempts a record describes.
+const maxAttemptLog = 20
+
+// Attempt describes one attempt.
+type Attempt struct {
+	Attempt   int    `json:"attempt"` // from 1
+	WorkerID  string `json:"worker_id"`
+	StartedAt Time   `json:"started_at"`
+	EndedAt   Time   `json:"ended_at,omitzero"` // zero while it runs; of a lapsed one, the end of its lease
+	Outcome   string `json:"outcome,omitzero"`  // "" while it runs; else succeeded, failed, cancelled or lapsed
+}
+
+// Progress is how far a worker says it is.
 type Progress struct {
 	Fraction float64 `json:"fraction"` // 0..1
 	Message  string  `json:"message"`
@@ -110,18 +124,19 @@ type Progress struct {
 type Dispatch struct {
 	Target    string `json:"target"`              // the kind of target: "sqs", "local", …
 	Route     string `json:"route"`               // which way it went there
+	Queue     string `json:"queue,omitzero"`      // the physical queue, where it is not queue_name's
 	MessageID string `json:"message_id,omitzero"` // the target's id, if it was stored
 	CancelRef string `json:"cancel_ref,omitzero"` // what a cancel needs
 }
 
-// Keyed is what makes a request with an Idempotency-Key repeatable.
+// Keyed is what makes a request with an Idempotency-Key, or with an id, repeatable.
 type Keyed struct {
-	Fingerprint   string `json:"fingerprint"`             // of the request, hex SHA-256
+	Fingerprint   string `json:"fingerprint"`             // of the request, with its version
 	Dispatched    bool   `json:"dispatched,omitzero"`     // the mark: the target accepted the message
 	DispatchUntil Time   `json:"dispatch_until,omitzero"` // until then one request owns the dispatch
 }
 
-// Refusal is a stored problem, replayed to whoever repeats the request.
+// Refusal is a stored problem: the answer to every repetition of the request.
 type Refusal struct {
 	Kind Kind   `json:"kind"`
 	Msg  string `json:"msg"`
@@ -144,7 +159,7 @@ func (r *Record) leased(now time.Time) bool {
 // Position returns the record's place in a listing.
 func (r *Record) Position() Position { return Position{r.EnqueuedAt, r.ID} }
 
-// State returns the finer state that goes with the status.
+// State returns the state at now, which is finer than the status.
 func (r *Record) State(now time.Time) string {
 	switch {
 	case r.Status == Successful:
@@ -167,8 +182,8 @@ func (r *Record) State(now time.Time) string {
 	return StateQueued
 }
 
-// Document is the result document: Django's names and meanings, and beside them
-// what Django has no word for. Times that are absent are null.
+// Document is the result document. It has Django's names and meanings, and members
+// for what Django has no name for. Absent times are null.
 type Document struct {
 	ID              string            `json:"id"`
 	TaskName        string            `json:"task_name"`
@@ -198,20 +213,39 @@ type Document struct {
 	Group           *string           `json:"group"`
 	CancelRequested bool              `json:"cancel_requested"`
 	Dispatch        *DocumentDispatch `json:"dispatch"`
+	AttemptLog      []DocumentAttempt `json:"attempt_log"` // the newest 20, oldest first
 }
+
+// DocumentAttempt is an [Attempt] in a document, where what is absent is null.
+type DocumentAttempt struct {
+	Attempt   int     `json:"attempt"`
+	WorkerID  string  `json:"worker_id"`
+	StartedAt Time    `json:"started_at"`
+	EndedAt   Time    `json:"ended_at"`
+	Outcome   *string `json:"outcome"`
+}
+
+// physicalQueue returns the name of the queue, topic or function that the message
+// went to: a priority may have its own.
+func (r *Record) physicalQueue() string { return cmp.Or(r.Dispatch.Queue, r.QueueName) }
 
 // DocumentDispatch is the document's dispatch member.
 type DocumentDispatch struct {
 	Target    string  `json:"target"`
 	Route     string  `json:"route"`
-	MessageID *string `json:"message_id"` // null = not known any more
+	Queue     string  `json:"queue"`      // physical
+	MessageID *string `json:"message_id"` // null = no longer known
 }
 
-// Document renders the record as it stands at now.
+// Document returns the record's document at now.
 func (r *Record) Document(now time.Time) Document {
 	var returnValue jsontext.Value // nil = absent
 	if r.Status == Successful {
 		returnValue = jsontext.Value(r.ReturnValue)
+	}
+	var attempts []DocumentAttempt
+	for _, a := range r.AttemptLog {
+		attempts = append(attempts, DocumentAttempt{a.Attempt, a.WorkerID, a.StartedAt, a.EndedAt, orNull(a.Outcome)})
 	}
 	return Document{
 		ID:              r.ID,
@@ -240,9 +274,11 @@ func (r *Record) Document(now time.Time) Document {
 		MaxAttempts:     orNull(r.MaxAttempts),
 		Group:           orNull(r.Group),
 		CancelRequested: r.CancelRequested,
+		AttemptLog:      attempts,
 		Dispatch: &DocumentDispatch{
 			Target:    r.Dispatch.Target,
 			Route:     r.Dispatch.Route,
+			Queue:     r.physicalQueue(),
 			MessageID: orNull(r.Dispatch.MessageID),
 		},
 	}

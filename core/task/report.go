@@ -11,11 +11,11 @@ import (
 type Reporter struct {
 	service    *Service
 	id         string
-	enqueuedAt Time // tells the task from another that takes its id over; zero = either
+	enqueuedAt Time // tells the task from a later one with the same id; zero = either
 }
 
-// Reporter checks the token that the task's message carried: Unauthenticated
-// when it does not give the right to report on the task.
+// Reporter checks the token from the task's message. The error is Unauthenticated
+// when the token does not give the right to report on this task.
 func (s *Service) Reporter(id, token string) (Reporter, error) {
 	enqueuedAt, err := s.Tokens.Verify(token, id, s.Now())
 	if err != nil {
@@ -24,10 +24,10 @@ func (s *Service) Reporter(id, token string) (Reporter, error) {
 	return Reporter{s, id, enqueuedAt}, nil
 }
 
-// Report takes a worker's event. It may be repeated: an event that has taken
-// effect is answered as it was. Errors: UnknownTask, Cancelled, Expired,
+// Report applies a worker's event. A worker may repeat it: the answer to an event
+// that already took effect is the same. Errors: UnknownTask, Cancelled, Expired,
 // Finished, StaleAttempt, LeaseHeld, CancelNotRequested, ResultTooLarge,
-// Unavailable; Kind.Acknowledge says what they mean for the message.
+// Unavailable. Kind.Acknowledge says what they mean for the message.
 func (w Reporter) Report(ctx context.Context, e Event) (Answer, error) {
 	s, id := w.service, w.id
 	var acknowledge, wrote bool

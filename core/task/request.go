@@ -1,18 +1,18 @@
 package task
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"strings"
 	"time"
 	"unicode/utf8"
 
 	"github.com/go-json-experiment/json/jsontext"
+	"github.com/google/uuid"
 
 	"github.com/taskgate/taskgate/core/strictjson"
 )
 
-// The limits of a request that no target changes. Text is counted in characters.
+// The limits of a request that are the same for all targets. Text is counted in
+// characters.
 const (
 	maxName          = 255
 	maxGroup         = 128
@@ -20,18 +20,22 @@ const (
 	maxMetadataKey   = 40
 	maxMetadataValue = 500
 	maxKey           = 255                      // of an Idempotency-Key
-	maxDelaySeconds  = 100 * 365 * 24 * 60 * 60 // a century: beyond it is a mistake
+	maxDelaySeconds  = 100 * 365 * 24 * 60 * 60 // a century; a longer delay is a mistake
+	maxPriority      = 100                      // as in Django
 	maxYear          = 9000                     // so that a record's life still ends in a year of four digits
 )
+
+// defaultBackend is the alias that a request without one means, as in Django.
+const defaultBackend = "default"
 
 // MaxBatch is the most tasks of one batch.
 const MaxBatch = 100
 
-// Request asks for a task, decoded and with its defaults.
+// Request is a request for a task, decoded and with its defaults.
 type Request struct {
 	TaskName     string            `json:"task_name"`
-	Args         jsontext.Value    `json:"args"`   // an array, byte for byte but for whitespace
-	Kwargs       jsontext.Value    `json:"kwargs"` // an object, likewise
+	Args         jsontext.Value    `json:"args"`   // an array, as sent except for white space
+	Kwargs       jsontext.Value    `json:"kwargs"` // an object, as sent except for white space
 	Backend      string            `json:"backend"`
 	QueueName    string            `json:"queue_name"` // "" = the backend's default
 	Priority     int               `json:"priority"`
@@ -43,13 +47,27 @@ type Request struct {
 	Metadata     map[string]string `json:"metadata"`
 	TakesContext bool              `json:"takes_context"`
 
+	ID  string `json:"-"` // the client's own id for the task, a UUID of version 7; "" = none
 	Key string `json:"-"` // the Idempotency-Key; "" = none
 }
 
-// ParseRequest decodes one request from checked JSON: InvalidTask with every
-// rule that it breaks. In a batch, an item carries its own idempotency_key.
+// repeatable returns the id of the task that each repetition of this request
+// means, or "" where every request is a task of its own.
+func (r Request) repeatable(owner string) string {
+	switch {
+	case r.Key != "" && r.ID != "":
+		return "" // not a valid request, so no task has come of it
+	case r.Key != "":
+		return KeyedID(owner, r.Key)
+	}
+	return r.ID
+}
+
+// ParseRequest decodes a request from checked JSON. The error is InvalidTask and
+// lists every rule that the request breaks. An item of a batch may have its own
+// idempotency_key.
 func ParseRequest(v jsontext.Value, inBatch bool) (Request, error) {
-	r := Request{Args: jsontext.Value("[]"), Kwargs: jsontext.Value("{}"), Backend: "default"}
+	r := Request{Args: jsontext.Value("[]"), Kwargs: jsontext.Value("{}"), Backend: defaultBackend}
 	member := func(name string) strictjson.Field { return r.field(name, inBatch) }
 	errs := strictjson.Object(member, "task_name")("", v)
 	if r.DelaySeconds != nil && !r.RunAfter.IsZero() {
@@ -65,7 +83,9 @@ func ParseRequest(v jsontext.Value, inBatch bool) (Request, error) {
 func (r *Request) field(name string, inBatch bool) strictjson.Field {
 	switch name {
 	case "task_name":
-		return strictjson.Name(&r.TaskName, maxName)
+		return taskName(&r.TaskName)
+	case "id":
+		return strictjson.Nullable(clientID(&r.ID))
 	case "args":
 		return strictjson.Raw(&r.Args, '[')
 	case "kwargs":
@@ -75,7 +95,7 @@ func (r *Request) field(name string, inBatch bool) strictjson.Field {
 	case "queue_name":
 		return strictjson.Nullable(strictjson.Name(&r.QueueName, maxName))
 	case "priority":
-		return strictjson.Int(&r.Priority, -1<<31, 1<<31-1)
+		return strictjson.Int(&r.Priority, -maxPriority, maxPriority)
 	case "run_after":
 		return strictjson.Nullable(timestamp(&r.RunAfter))
 	case "delay_seconds":
@@ -101,6 +121,36 @@ func (r *Request) field(name string, inBatch bool) strictjson.Field {
 	return nil
 }
 
+// reservedPrefix begins the names of tasks that the service itself enqueues.
+const reservedPrefix = "taskgate."
+
+func taskName(to *string) strictjson.Field {
+	return func(at string, v jsontext.Value) []strictjson.FieldError {
+		errs := strictjson.Name(to, maxName)(at, v)
+		if errs == nil && strings.HasPrefix(*to, reservedPrefix) {
+			errs = []strictjson.FieldError{{Pointer: at, Detail: "must not begin with taskgate., which is reserved: choose another name"}}
+		}
+		return errs
+	}
+}
+
+// clientID decodes an id that the client has made: a UUID of version 7 (RFC 9562)
+// in lower case, so that no two texts mean one task.
+func clientID(to *string) strictjson.Field {
+	return func(at string, v jsontext.Value) []strictjson.FieldError {
+		var text string
+		if errs := strictjson.Text(&text, maxName)(at, v); errs != nil {
+			return errs
+		}
+		id, err := uuid.Parse(text)
+		if err != nil || id.String() != text || id.Version() != 7 || id.Variant() != uuid.RFC4122 {
+			return []strictjson.FieldError{{Pointer: at, Detail: "must be a UUID of version 7 in lower case, as 0190a4f6-7b3c-7def-8123-456789abcdef"}}
+		}
+		*to = text
+		return nil
+	}
+}
+
 // timestamp decodes an RFC 3339 timestamp, which always has an offset.
 func timestamp(to *Time) strictjson.Field {
 	return func(at string, v jsontext.Value) []strictjson.FieldError {
@@ -110,7 +160,7 @@ func timestamp(to *Time) strictjson.Field {
 		}
 		var t Time
 		if err := t.UnmarshalText([]byte(text)); err != nil || t.IsZero() || t.Year() >= maxYear {
-			return []strictjson.FieldError{{Pointer: at, Detail: "must be an RFC 3339 timestamp with an offset, as 2030-01-31T12:00:00Z, before the year 9000"}}
+			return []strictjson.FieldError{{Pointer: at, Detail: "must be an RFC 3339 timestamp with an offset, as 2030-01-31T12:00:00Z, before the year 9000" + timestampHint(text)}}
 		}
 		*to = t
 		return nil
@@ -159,17 +209,6 @@ func idempotencyKey(to *string) strictjson.Field {
 func ValidKey(key string) bool {
 	return key != "" && len(key) <= maxKey &&
 		!strings.ContainsFunc(key, func(r rune) bool { return r < ' ' || r > '~' })
-}
-
-// fingerprint tells requests that share an Idempotency-Key apart: the hex
-// SHA-256 of the decoded, defaulted request with its raw args and kwargs.
-func (r Request) fingerprint() (string, error) {
-	b, err := encode(r)
-	if err != nil {
-		return "", &Error{Kind: Internal, Msg: "cannot encode the request", Err: err}
-	}
-	sum := sha256.Sum256(b)
-	return hex.EncodeToString(sum[:]), nil
 }
 
 // due returns when the task may run: zero = at once.

@@ -1,10 +1,10 @@
-// Package task is the heart of taskgate: what a task is, how it is enqueued,
-// reported on, cancelled and looked up. It knows no cloud and no HTTP; it
-// reaches them through two ports, [Store] and [Dispatcher].
+// Package task is the domain of taskgate: what a task is, and how it is enqueued,
+// reported on, cancelled and looked up. It knows neither clouds nor HTTP. It uses
+// two ports, [Store] and [Dispatcher], which the adapters implement.
 //
-// The way of a task through the package: [ParseRequest] validates it,
-// [Service.Enqueue] records and dispatches it, a worker's events go through
-// [Service.Report] to [Record]'s state machine, and [Service.Get] shows it.
+// A task takes this way through the package: [ParseRequest] validates the request,
+// [Service.Enqueue] records the task and dispatches its message, [Reporter.Report]
+// applies a worker's events to the [Record], and [Service.Get] returns the result.
 package task
 
 import (
@@ -14,8 +14,8 @@ import (
 )
 
 // Service is the application. All fields are set before the first call and not
-// changed afterwards; the methods may be called concurrently. Every method's
-// error is an [*Error] whose kind reaches the client.
+// changed afterwards. The methods may be called concurrently. Their errors are
+// [*Error], whose kind the client sees.
 type Service struct {
 	Store    Store
 	Backends map[string]Backend // by alias
@@ -41,20 +41,38 @@ type Service struct {
 type Backend struct {
 	Dispatcher   Dispatcher
 	Target       string   // the kind of target, shown in documents: "sqs", "local", …
-	Queues       []string // what queue_name may be, beside the default queue; empty = anything
-	DefaultQueue string   // for requests without queue_name; "" = they must have one
-	Plain        bool     // send django-tasks-cloud's three keys alone
+	Queues       []string // the values of queue_name that are allowed beside DefaultQueue; empty = any
+	DefaultQueue string   // used when a request has no queue_name; "" = it must have one
+	Payload      Payload  // "" = PayloadJSON
 
-	// CheckQueue returns the naming rule of the target that a queue's name
-	// breaks, or ""; nil = any name will do.
+	// PriorityQueues has, for the name of a queue, the queues that take its
+	// priorities. The named queue itself takes priorities from 0 on.
+	PriorityQueues map[string]map[int]string // by queue and threshold, -100…100
+
+	// CheckQueue returns the naming rule of the target that the name of a queue
+	// breaks, or "" if it breaks none. nil = the target has no such rules.
 	CheckQueue func(name string) (rule string)
 }
 
-// Call is what the front door knows of a request beside its body.
+// Payload is the form of a backend's messages.
+type Payload string
+
+// The payloads. A consumer of PayloadPlain may report, by the envelope in the
+// message's attributes; one of PayloadDjango is taken not to.
+const (
+	PayloadJSON   Payload = "json"               // one object with everything; the default
+	PayloadPlain  Payload = "plain"              // task_name, args, kwargs, as django-tasks-cloud documents
+	PayloadDjango Payload = "django-tasks-cloud" // task, args, kwargs, as its released code sends
+)
+
+// whole reports whether messages carry everything that a worker needs to report.
+func (p Payload) whole() bool { return p == "" || p == PayloadJSON }
+
+// Call is what the front door knows about a request, apart from its body.
 type Call struct {
 	Owner       string // the caller's name
 	Admin       bool   // sees every owner's tasks
-	BaseURL     string // of events_url: scheme and authority, and perhaps a path; no trailing slash
+	BaseURL     string // the base of events_url: scheme, authority and optional path, no trailing slash
 	Traceparent string // W3C Trace Context, checked; "" = none
 	Tracestate  string
 }
@@ -62,9 +80,9 @@ type Call struct {
 // sees reports whether the caller may know that the record exists.
 func (c Call) sees(r *Record) bool { return c.Admin || c.Owner == r.Owner }
 
-// unfinishedLife is how long an unfinished record outlives the last instant at
-// which it was still expected to start: the longest that SQS, the strictest of
-// the brokers, keeps a message (14 days), and a day to spare.
+// unfinishedLife is how long an unfinished record is kept after the last time at
+// which it was expected to start. SQS keeps a message for 14 days at most, which is
+// the longest of all brokers with a limit; one day is to spare.
 const unfinishedLife = 15 * 24 * time.Hour
 
 // laterVersion is the error for a change of a record that a later version of
@@ -76,16 +94,16 @@ func laterVersion(id string) *Error {
 	}
 }
 
-// cleanupTime bounds what is done after a request's own deadline may have passed.
+// cleanupTime bounds work that is done after a request's deadline may have passed.
 const cleanupTime = 2 * time.Second
 
-// cleanup returns a context for work that must be tried although the request
-// has failed, perhaps because its time was up.
+// cleanup returns a context for work that must be done even if the request has
+// failed or its deadline has passed.
 func cleanup(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.WithoutCancel(ctx), cleanupTime)
 }
 
-// fetch returns the record as it stands now, or UnknownTask when there is none,
+// fetch returns the current record. The error is UnknownTask when there is none,
 // when it is past its life, or when the caller may not see it.
 func (s *Service) fetch(ctx context.Context, id string, visible func(*Record) bool) (*Record, error) {
 	unknown := unknownTask()
@@ -117,14 +135,14 @@ func (s *Service) update(ctx context.Context, id string, visible func(*Record) b
 	return s.swap(ctx, r, change)
 }
 
-// A change edits a record and says whether there is anything to write. Its
-// error is for the caller, and is returned after the write.
+// A change edits a record and reports whether the record must be written. Its
+// error is returned to the caller after the write.
 type change func(*Record) (write bool, err error)
 
-// swap changes a record by compare-and-swap. Whenever somebody else was faster,
-// change is asked again, about the record as it then stands. A task that has
-// taken the id over is not that record. What happened must not be lost for the
-// length of a traceback: where the store has no room, those give way.
+// swap changes a record by compare-and-swap. If another writer was faster, it reads
+// the record and calls change again. It stops with UnknownTask if the id now belongs
+// to another task. If the store has no room for the record, swap shortens the
+// tracebacks, because an event must not be lost over the length of a traceback.
 func (s *Service) swap(ctx context.Context, r *Record, change change) (*Record, error) {
 	return s.swapBy(ctx, s.Store.Replace, r, change)
 }
@@ -183,7 +201,7 @@ func (s *Service) remove(ctx context.Context, r *Record, cancelRef string) {
 	if !ok {
 		return
 	}
-	sent := Sent{ID: r.ID, Queue: r.QueueName, Route: r.Dispatch.Route, CancelRef: cancelRef}
+	sent := Sent{ID: r.ID, Queue: r.physicalQueue(), Route: r.Dispatch.Route, CancelRef: cancelRef}
 	if err := b.Dispatcher.Cancel(ctx, sent); err != nil {
 		s.Log.LogAttrs(ctx, slog.LevelWarn, "message not removed", slog.String("task_id", r.ID), slog.Any("error", err))
 	}

@@ -10,7 +10,7 @@ import (
 	"github.com/taskgate/taskgate/core/task"
 )
 
-func TestTimesAreWrittenWithSixDigitsAndReadBack(t *testing.T) {
+func TestTimesHaveSixFractionDigits(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	instants := []time.Time{time.Unix(0, 0), time.Unix(0, 1), time.Unix(-1, 999_999_999)}
 	for range 1000 { // to the year 10000, and some beyond

@@ -10,22 +10,22 @@ import (
 	"time"
 )
 
-// Tokens signs and checks the token that a message carries: the worker's right
-// to report on that one task. Its form is
+// Tokens signs and verifies the token in a message. The token gives the right to
+// report on that one task. Its form is
 //
-//	v1.<base64url payload>.<base64url HMAC-SHA256 of all before this dot>
+//	v1.<base64url payload>.<base64url HMAC-SHA256 of everything before this dot>
 //
-// with the payload {"id","exp","enq"}, exp in Unix seconds, enq in Unix
-// microseconds, and no padding. enq is the task's enqueued_at: when a record is
-// past its life its key, and so its id, may become another task's, on which a
-// message that has outlived its own task must not report. A token without it is
-// for whichever task has the id.
+// The payload is {"id","exp","enq"}: exp in Unix seconds, enq in Unix microseconds;
+// base64url is without padding. enq is the task's enqueued_at. When a record is past
+// its life, a new task with the same key gets the same id, and a message of the old
+// task must not report on the new one. A token without enq is valid for any task
+// with the id.
 type Tokens struct {
 	// Secrets, of at least MinSecretBytes each; the first signs, all verify.
 	Secrets [][]byte
 }
 
-// MinSecretBytes is the least length of a token secret.
+// MinSecretBytes is the minimum length of a token secret.
 const MinSecretBytes = 32
 
 type tokenPayload struct {
@@ -34,8 +34,8 @@ type tokenPayload struct {
 	Enq int64  `json:"enq"`
 }
 
-// Sign returns the token for the task of that id and enqueued_at (zero =
-// whichever), valid before exp.
+// Sign returns the token for the task with this id and enqueued_at (zero = any),
+// valid until exp.
 func (t Tokens) Sign(id string, enqueuedAt Time, exp time.Time) string {
 	payload := []byte(`{"id":"` + id + `","exp":`) // an id needs no escapes
 	payload = strconv.AppendInt(payload, exp.Unix(), 10)
@@ -48,13 +48,13 @@ func (t Tokens) Sign(id string, enqueuedAt Time, exp time.Time) string {
 	return string(append(append(signed, '.'), signature...))
 }
 
-// Verify returns the enqueued_at of the task with this id on which the token
-// gives the right to report (zero = whichever), or why it gives none, as
+// Verify checks that the token gives the right to report on the task with this id,
+// and returns the task's enqueued_at from the token (zero = any). Every error is
 // Unauthenticated. Signatures are compared in constant time.
 func (t Tokens) Verify(token, id string, now time.Time) (enqueuedAt Time, err error) {
 	dot := strings.LastIndexByte(token, '.')
 	if dot < 0 || !strings.HasPrefix(token, "v1.") {
-		return Time{}, Errorf(Unauthenticated, "Taskgate-Token is missing or is not a task's token")
+		return Time{}, Errorf(Unauthenticated, "the header Taskgate-Token is missing, or is not the token of a task's message")
 	}
 	signed := token[:dot]
 	if !t.signedBy(signed, token[dot+1:]) {
@@ -69,7 +69,7 @@ func (t Tokens) Verify(token, id string, now time.Time) (enqueuedAt Time, err er
 	case err != nil:
 		return Time{}, &Error{Kind: Unauthenticated, Msg: "the token's payload cannot be read", Err: err}
 	case p.ID != id:
-		return Time{}, Errorf(Unauthenticated, "the token is another task's")
+		return Time{}, Errorf(Unauthenticated, "the token belongs to another task")
 	case now.Unix() >= p.Exp:
 		return Time{}, Errorf(Unauthenticated, "the token has expired")
 	}
@@ -79,8 +79,8 @@ func (t Tokens) Verify(token, id string, now time.Time) (enqueuedAt Time, err er
 	return At(time.UnixMicro(p.Enq)), nil
 }
 
-// signedBy compares signatures as they are written: decoded, one would have
-// several forms, since line breaks in base64 are passed over.
+// signedBy compares signatures as text. Decoded, different texts could be the same
+// signature, because Go's decoder ignores line breaks.
 func (t Tokens) signedBy(signed, signature string) bool {
 	valid := false
 	for _, secret := range t.Secrets {

@@ -1,6 +1,7 @@
 package task
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -10,12 +11,10 @@ import (
 	"github.com/taskgate/taskgate/core/strictjson"
 )
 
-// djangoQueue is the queue that Django's tasks name by default. It means the
-// backend's default queue, unless QUEUES has such a queue or is empty.
+// djangoQueue is the queue_name that Django always sends.
 const djangoQueue = "default"
 
-// resolve returns the request's backend, and the physical name of its queue,
-// topic or function.
+// resolve returns the request's backend, and the queue that its queue_name means.
 func (s *Service) resolve(req Request) (Backend, string, error) {
 	b, ok := s.Backends[req.Backend]
 	if !ok {
@@ -25,18 +24,18 @@ func (s *Service) resolve(req Request) (Backend, string, error) {
 		}
 		return b, "", invalid(UnknownBackend, "backend", rule)
 	}
-	queue := req.QueueName
-	if queue == djangoQueue && len(b.Queues) > 0 && !slices.Contains(b.Queues, queue) {
-		queue = ""
-	}
+	queue, listed := req.QueueName, slices.Contains(b.Queues, req.QueueName)
 	switch {
-	case queue == "" && b.DefaultQueue == "":
-		return b, "", invalid(UnknownQueue, "queue_name", "must name a queue: the backend has no default queue")
-	case queue == "" || queue == b.DefaultQueue:
-		return b, b.DefaultQueue, nil
-	case len(b.Queues) > 0 && !slices.Contains(b.Queues, queue):
+	case queue == "", queue == djangoQueue && len(b.Queues) > 0 && !listed:
+		queue = b.DefaultQueue
+	case queue == b.DefaultQueue, listed:
+	case len(b.Queues) > 0:
 		return b, "", invalid(UnknownQueue, "queue_name", "must be in the backend's QUEUES: "+strings.Join(b.Queues, ", "))
-	case b.CheckQueue != nil:
+	}
+	if queue == "" {
+		return b, "", invalid(UnknownQueue, "queue_name", "is required: the backend has no default queue")
+	}
+	if b.CheckQueue != nil {
 		if rule := b.CheckQueue(queue); rule != "" {
 			return b, "", invalid(UnknownQueue, "queue_name", rule)
 		}
@@ -44,8 +43,29 @@ func (s *Service) resolve(req Request) (Backend, string, error) {
 	return b, queue, nil
 }
 
-// check returns every rule that the request breaks at this target, at this time.
-func check(req Request, limits Limits, due Time, now time.Time) error {
+// queueFor returns the physical queue for a priority: of the named queue, which
+// stands at 0, and its priority queues, the one with the greatest threshold that
+// is not above the priority; below all of them, the one with the lowest.
+func (b Backend) queueFor(queue string, priority int) string {
+	others := b.PriorityQueues[queue]
+	if len(others) == 0 {
+		return queue
+	}
+	thresholds := slices.Sorted(maps.Keys(others))
+	if i, there := slices.BinarySearch(thresholds, 0); !there {
+		thresholds = slices.Insert(thresholds, i, 0)
+	}
+	chosen := thresholds[0]
+	for _, threshold := range thresholds {
+		if threshold <= priority {
+			chosen = threshold
+		}
+	}
+	return cmp.Or(others[chosen], queue)
+}
+
+// check returns every rule that the request breaks at its queue, at this time.
+func check(req Request, b Backend, queue string, limits Limits, due Time, now time.Time) error {
 	var errs []strictjson.FieldError
 	var kinds []Kind
 	broken := func(k Kind, member, rule string, args ...any) {
@@ -57,8 +77,14 @@ func check(req Request, limits Limits, due Time, now time.Time) error {
 			broken(InvalidTask, "task_name", "%s", rule)
 		}
 	}
-	if req.Priority != 0 {
-		broken(PriorityUnsupported, "priority", "must be 0: no target has priorities")
+	if req.ID != "" && req.Key != "" {
+		broken(InvalidTask, "id", "cannot be given together with an Idempotency-Key: leave one of them out")
+	}
+	if req.Priority != 0 && !limits.SupportsPriority && len(b.PriorityQueues[queue]) == 0 {
+		broken(PriorityUnsupported, "priority", "must be 0: this queue has no priorities, and OPTIONS.PRIORITY_QUEUES names none for it")
+	}
+	if req.MaxAttempts != 0 && b.Payload == PayloadDjango {
+		broken(MaxAttemptsTooHigh, "max_attempts", "must be left out: consumers of PAYLOAD django-tasks-cloud do not report, so attempts cannot be counted")
 	}
 	if due.After(now) {
 		member := "run_after"

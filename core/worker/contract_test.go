@@ -51,7 +51,7 @@ func newReal(t *testing.T, skew time.Duration, edit func(*task.Backend, *tasktes
 		Log:             slog.New(slog.DiscardHandler),
 	}
 	l := &memory{conns: make(chan net.Conn), closed: make(chan struct{})}
-	server := &http.Server{Handler: httpapi.New(httpapi.Config{Service: service, Auth: httpapi.Open, Log: service.Log})}
+	server := &http.Server{Handler: httpapi.New(httpapi.Config{Service: service, Auth: httpapi.Keys(nil), Log: service.Log})}
 	go server.Serve(l)
 	transport := &http.Transport{DialContext: l.dial}
 	t.Cleanup(func() { transport.CloseIdleConnections(); server.Close() })
@@ -122,7 +122,7 @@ func TestWorkerAndServiceAgree(t *testing.T) {
 			return l
 		}
 	}
-	plain := func(b *task.Backend, _ *tasktest.Queue, _ *tasktest.Store) { b.Plain = true }
+	plain := func(b *task.Backend, _ *tasktest.Queue, _ *tasktest.Store) { b.Payload = task.PayloadPlain }
 	long := `{"task_name":"t","args":["` + strings.Repeat("x", 600) + `"]}`
 
 	for name, c := range map[string]struct {

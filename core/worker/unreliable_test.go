@@ -50,7 +50,7 @@ func TestALostAnswerToAnyEventChangesNothing(t *testing.T) {
 				Tokens: task.Tokens{Secrets: [][]byte{[]byte("0123456789abcdef0123456789abcdef")}}, ResultTTL: time.Hour, MaxPayloadBytes: 1 << 20,
 				Now: time.Now, NewID: task.NewID, Log: slog.New(slog.DiscardHandler),
 			}
-			up := httptest.NewServer(httpapi.New(httpapi.Config{Service: r.service, Auth: httpapi.Open, Log: r.service.Log}))
+			up := httptest.NewServer(httpapi.New(httpapi.Config{Service: r.service, Auth: httpapi.Keys(nil), Log: r.service.Log}))
 			t.Cleanup(up.Close)
 			p := faultproxy.New(t, up.URL)
 			caller := task.Call{Owner: "alice", BaseURL: p.URL()}

@@ -13,6 +13,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/taskgate/taskgate/core/strictjson"
+	"github.com/taskgate/taskgate/core/task"
 )
 
 // Tasks is what TASKS holds.
@@ -34,17 +35,10 @@ type Backend struct {
 	Queues         []string                  // what queue_name may be, beside the default queue; empty = anything
 	DefaultQueue   string                    // for requests without queue_name; "" = they must have one
 	PriorityQueues map[string]map[int]string // by queue and threshold, the queue for tasks of that priority
-	Payload        string                    // PAYLOAD: one of the Payload constants
+	Payload        task.Payload              // PAYLOAD
 	Options        Options                   // the kind's own
 	CheckQueue     CheckQueue                // the target's naming rules, of [Main]
 }
-
-// The values of PAYLOAD: what the body of a message is.
-const (
-	PayloadJSON   = "json"               // everything that a worker needs to report
-	PayloadPlain  = "plain"              // what the README of django-tasks-cloud says: task_name, args, kwargs
-	PayloadDjango = "django-tasks-cloud" // what that package sends: task, args, kwargs
-)
 
 // Options is one of *[SQSOptions], *[SNSOptions], *[EventBridgeSchedulerOptions],
 // *[LambdaOptions], *[ServiceBusOptions], *[StorageQueueOptions] and
@@ -155,10 +149,10 @@ func (c *checker) backend(v jsontext.Value) (b Backend, passedOver string) {
 // options reads OPTIONS: those of the backend's kind, and those that all
 // backends have. It returns the names of all.
 func (c *checker) options(b *Backend, d description, v jsontext.Value) []string {
-	b.Payload = PayloadJSON
+	b.Payload = task.PayloadJSON
 	all := b.Options.fields()
 	all[d.queueOption] = queueName(&b.DefaultQueue)
-	all["PAYLOAD"] = text(&b.Payload)
+	all["PAYLOAD"] = text((*string)(&b.Payload))
 	all["PRIORITY_QUEUES"] = strictjson.Nullable(priorityQueues(&b.PriorityQueues))
 	names := slices.Collect(maps.Keys(all))
 	if c.bad["OPTIONS"] {
@@ -170,10 +164,10 @@ func (c *checker) options(b *Backend, d description, v jsontext.Value) []string 
 		}
 	}
 	switch {
-	case b.Payload != PayloadJSON && b.Payload != PayloadPlain && b.Payload != PayloadDjango:
-		c.broken("PAYLOAD", "must be %s", oneOf([]string{PayloadJSON, PayloadPlain, PayloadDjango}))
-	case b.Payload != PayloadJSON && !d.attributes:
-		c.broken("PAYLOAD", "must be %s: the messages of %s have no attributes for the rest", PayloadJSON, d.name)
+	case b.Payload != task.PayloadJSON && b.Payload != task.PayloadPlain && b.Payload != task.PayloadDjango:
+		c.broken("PAYLOAD", "must be %s", oneOf([]string{string(task.PayloadJSON), string(task.PayloadPlain), string(task.PayloadDjango)}))
+	case b.Payload != task.PayloadJSON && !d.attributes:
+		c.broken("PAYLOAD", "must be %s: the messages of %s have no attributes for the rest", task.PayloadJSON, d.name)
 	}
 	c.queues(b, d)
 	b.Options.check(c)

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/taskgate/taskgate/core/task"
 	"github.com/taskgate/taskgate/functions/settings"
 )
 
@@ -171,8 +172,8 @@ func TestPayloadsWithoutTheEnvelopeNeedAttributes(t *testing.T) {
 	}
 	refused := []settings.Kind{settings.LambdaAsyncInvocationBackend, settings.StorageAccountQueueBackend}
 	for kind, others := range options {
-		for _, payload := range []string{settings.PayloadPlain, settings.PayloadDjango} {
-			got, err := settings.ParseTasks(one(`{"BACKEND":"`+string(kind)+`","OPTIONS":{"PAYLOAD":"`+payload+`",`+others+`}}`), everything())
+		for _, payload := range []task.Payload{task.PayloadPlain, task.PayloadDjango} {
+			got, err := settings.ParseTasks(one(`{"BACKEND":"`+string(kind)+`","OPTIONS":{"PAYLOAD":"`+string(payload)+`",`+others+`}}`), everything())
 			if slices.Contains(refused, kind) {
 				want := []string{`PAYLOAD in backend "default" must be json: the messages of ` + string(kind) + ` have no attributes for the rest`}
 				if m := mistakes(err); !slices.Equal(m, want) {

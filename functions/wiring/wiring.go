@@ -44,12 +44,13 @@ func API(s settings.Service, store task.Store, maxPayloadBytes int, backends map
 // target is the name that documents and capabilities show: "sqs", "local", ….
 func Backend(b settings.Backend, target string, d task.Dispatcher) task.Backend {
 	return task.Backend{
-		Dispatcher:   d,
-		Target:       target,
-		Queues:       b.Queues,
-		DefaultQueue: b.DefaultQueue,
-		Plain:        b.Payload == settings.PayloadPlain,
-		CheckQueue:   b.CheckQueue,
+		Dispatcher:     d,
+		Target:         target,
+		Queues:         b.Queues,
+		DefaultQueue:   b.DefaultQueue,
+		Payload:        b.Payload,
+		PriorityQueues: b.PriorityQueues,
+		CheckQueue:     b.CheckQueue,
 	}
 }
 

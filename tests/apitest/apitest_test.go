@@ -23,7 +23,7 @@ const task = `{"id":"01930e7e-8a2b-7c3d-9e4f-5a6b7c8d9e0f","task_name":"add","st
 	`"args":[1,2],"kwargs":{},"backend":"default","queue_name":"q","priority":0,"run_after":null,"takes_context":false,` +
 	`"errors":[],"worker_ids":[],"attempts":0,"is_finished":false,"metadata":{},"state":"QUEUED","progress":null,` +
 	`"expires_at":null,"max_attempts":null,"group":null,"cancel_requested":false,` +
-	`"dispatch":{"target":"local","route":"local","message_id":null}}`
+	`"dispatch":{"target":"local","route":"local","queue":"q","message_id":null},"attempt_log":[]}`
 
 // done is the task after it has succeeded.
 var done = strings.NewReplacer(`"READY"`, `"SUCCESSFUL"`, `"QUEUED"`, `"SUCCEEDED"`, `"is_finished":false`, `"is_finished":true`,

@@ -95,8 +95,8 @@ func TestTheExamplesKeepTheContract(t *testing.T) {
 		}
 		tried["message"] = true
 	}
-	if len(tried) != 10 {
-		t.Errorf("tried %v, want nine operations and the message", tried)
+	if len(tried) != 11 {
+		t.Errorf("tried %v, want ten operations and the message", tried)
 	}
 }
 

@@ -38,7 +38,7 @@ func badInput(c *client) {
 		"missing name":         {"POST", "/v1/tasks", `{"args":[]}`, 422, task.InvalidTask, "/task_name", nil},
 		"wrong type":           {"POST", "/v1/tasks", c.request(`,"args":{}`), 422, task.InvalidTask, "/args", nil},
 		"unknown backend":      {"POST", "/v1/tasks", `{"task_name":"t","backend":"nope"}`, 422, task.UnknownBackend, "/backend", nil},
-		"priority 101":         {"POST", "/v1/tasks", c.request(`,"priority":101`), 422, task.PriorityUnsupported, "/priority", nil},
+		"priority 101":         {"POST", "/v1/tasks", c.request(`,"priority":101`), 422, task.InvalidTask, "/priority", nil},
 		"run_after, no offset": {"POST", "/v1/tasks", c.request(`,"run_after":"2030-01-01T00:00:00"`), 422, task.InvalidTask, "/run_after", nil},
 		"run_after and delay":  {"POST", "/v1/tasks", c.request(`,"run_after":"2030-01-01T00:00:00Z","delay_seconds":1`), 422, task.InvalidTask, "/delay_seconds", nil},
 		"expired already":      {"POST", "/v1/tasks", c.request(`,"expires_at":"2020-01-01T00:00:00Z"`), 422, task.InvalidTask, "/expires_at", nil},

@@ -81,7 +81,7 @@ func batches(c *client) {
 	for i := range tasks {
 		tasks[i] = c.request(fmt.Sprintf(`,"args":[%d]`, i))
 	}
-	tasks[7] = c.request(`,"priority":1`)
+	tasks[7] = c.request(`,"priority":101`)
 	tasks[8] = `{"nope":1}`
 	tasks[9] = c.request(`,"args":[9],"idempotency_key":"` + uuid.NewString() + `"`)
 	body := `{"tasks":[` + strings.Join(tasks, ",") + `]}`
@@ -93,7 +93,7 @@ func batches(c *client) {
 	for i, item := range out.Items {
 		switch {
 		case i == 7:
-			if p := item.Problem; p == nil || item.Status != 422 || p.Code != task.PriorityUnsupported || p.Errors[0].Pointer != "/tasks/7/priority" {
+			if p := item.Problem; p == nil || item.Status != 422 || p.Code != task.InvalidTask || p.Errors[0].Pointer != "/tasks/7/priority" {
 				c.Errorf("item 7: %+v", item)
 			}
 		case i == 8:

@@ -22,13 +22,13 @@ func (w *world) living(p *proc, id string) *task.Record {
 func (w *world) checkEnqueued(p *proc, owner string, req task.Request, a task.Accepted, err error) {
 	what, kind := describe(owner, req), task.KindOf(err)
 	w.history.add(w, "  … %s: %s", what, verdict(task.Outcome{Accepted: task.Accepted{Replayed: a.Replayed}, Err: err}))
-	var keyed *task.Record // the record of the request's key
-	if req.Key != "" {
-		keyed = w.living(p, task.KeyedID(owner, req.Key))
+	var keyed *task.Record // the record of the request's key or id
+	if id := repeatable(owner, req); id != "" {
+		keyed = w.living(p, id)
 	}
 	// A batch may have decided about this item when there was no record yet.
 	same := keyed != nil && keyed.Args == string(req.Args) && (!p.batch || w.ledger.born[keyed.ID] < p.began)
-	if keyed != nil && keyed.Owner != owner {
+	if keyed != nil && keyed.Owner != owner && req.Key != "" {
 		w.violated("%s: the key is %s's", what, keyed.Owner)
 	}
 	switch kind {
@@ -41,9 +41,13 @@ func (w *world) checkEnqueued(p *proc, owner string, req task.Request, a task.Ac
 		if errors.As(err, &e); e.RetryAfter <= 0 || keyed == nil && !w.skewed() {
 			w.violated("%s: in flight, with the record %v and Retry-After %s", what, keyed, e.RetryAfter)
 		}
+	case task.IDTaken:
+		if keyed == nil && !w.skewed() || keyed != nil && keyed.Owner == owner || len(p.sent) > 0 {
+			w.violated("%s: the id is nobody else's, or was sent", what)
+		}
 	case task.IdempotencyKeyReused:
-		if same || keyed == nil && !w.skewed() {
-			w.violated("%s: the key was not used with another request", what)
+		if same || keyed == nil && !w.skewed() || keyed != nil && keyed.Owner != owner {
+			w.violated("%s: the key was not used with another request of this owner", what)
 		}
 	default:
 		w.checkRefused(p, what, req, keyed, same, err)
@@ -59,7 +63,7 @@ func (w *world) checkAccepted(p *proc, owner string, req task.Request, doc task.
 		w.violated("%s: accepted, and there is no record", what)
 	case r.Owner != owner || r.Args != string(req.Args) || r.TaskName != req.TaskName:
 		w.violated("%s: answered with another task, of %s, %s", what, r.Owner, r.Args)
-	case req.Key != "" && doc.ID != task.KeyedID(owner, req.Key):
+	case repeatable(owner, req) != "" && doc.ID != repeatable(owner, req):
 		w.violated("%s: the key has another id", what)
 	case !r.Finished() && w.ledger.sent[r.ID] != r.EnqueuedAt:
 		w.violated("%s: accepted, and its message was never sent", what)
@@ -82,7 +86,7 @@ func (w *world) queued(id string) bool {
 // checkGivenUp checks a 503 without a key: if nothing failed but one call, and
 // its outcome was certain, what was to be sent cannot run any more.
 func (w *world) checkGivenUp(p *proc, what string, req task.Request) {
-	if req.Key != "" || p.batch || !p.dispatched || len(p.failed) != 1 || p.failed[0] == givenUp {
+	if repeatable("", req) != "" || p.batch || !p.dispatched || len(p.failed) != 1 || p.failed[0] == givenUp {
 		return
 	}
 	for _, id := range p.wrote {

@@ -32,7 +32,7 @@ type parcel struct {
 // newTargets makes one target of each sort, and the backends of their names.
 func (w *world) newTargets() map[string]task.Backend {
 	backends := map[string]task.Backend{}
-	add := func(alias string, plain bool, maxDeliveries int, as func(*target) task.Dispatcher) {
+	add := func(alias string, payload task.Payload, maxDeliveries int, as func(*target) task.Dispatcher) {
 		t := &target{world: w, alias: alias, queue: &tasktest.Queue{Now: time.Now, CancelRefs: alias == "refs"}}
 		t.maxDeliveries = maxDeliveries
 		small := int64(600) // less than a message with long arguments has
@@ -48,14 +48,14 @@ func (w *world) newTargets() map[string]task.Backend {
 			return limits
 		}
 		w.targets = append(w.targets, t)
-		backends[alias] = task.Backend{Dispatcher: as(t), Target: "memory", DefaultQueue: "default", Plain: plain}
+		backends[alias] = task.Backend{Dispatcher: as(t), Target: "memory", DefaultQueue: "default", Payload: payload}
 	}
-	add("default", false, 0, func(t *target) task.Dispatcher { return t })
-	add("batch", false, 6, func(t *target) task.Dispatcher { return batchTarget{t} })
-	add("refs", false, 0, func(t *target) task.Dispatcher { return t })
-	add("small", false, 4, func(t *target) task.Dispatcher { return t })
-	add("plain", true, 6, func(t *target) task.Dispatcher { return t })
-	add("atomic", false, 5, func(t *target) task.Dispatcher { return atomicTarget{t} })
+	add("default", task.PayloadJSON, 0, func(t *target) task.Dispatcher { return t })
+	add("batch", task.PayloadJSON, 6, func(t *target) task.Dispatcher { return batchTarget{t} })
+	add("refs", task.PayloadJSON, 0, func(t *target) task.Dispatcher { return t })
+	add("small", task.PayloadJSON, 4, func(t *target) task.Dispatcher { return t })
+	add("plain", task.PayloadPlain, 6, func(t *target) task.Dispatcher { return t })
+	add("atomic", task.PayloadJSON, 5, func(t *target) task.Dispatcher { return atomicTarget{t} })
 	return backends
 }
 

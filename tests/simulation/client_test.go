@@ -101,9 +101,19 @@ func (a *actor) keyedRequest() *keyedRequest {
 	}
 	owner, key := pick(w, owners), fmt.Sprintf("key-%d", w.rng.IntN(keys))
 	k := &keyedRequest{owner: owner, req: a.newRequest(fmt.Sprintf("%s-%s-%d", owner, key, len(w.keyed)))}
-	k.req.Key = key
+	if k.req.Key = key; w.chance(0.25) { // or an id, which two owners may choose
+		k.req.Key, k.req.ID = "", fmt.Sprintf("0190a4f6-7b3c-7def-8123-%012d", w.rng.IntN(keys))
+	}
 	w.keyed = append(w.keyed, k)
 	return k
+}
+
+// repeatable returns the id of the task that each repetition of the request means.
+func repeatable(owner string, req task.Request) string {
+	if req.Key != "" {
+		return task.KeyedID(owner, req.Key)
+	}
+	return req.ID
 }
 
 // insist repeats a keyed request until it is answered for good, or it has tried
@@ -194,8 +204,8 @@ func verdict(a task.Outcome) string {
 
 func describe(owner string, req task.Request) string {
 	s := fmt.Sprintf("%s enqueues %s %s at %s", owner, req.TaskName, req.Args, req.Backend)
-	if req.Key != "" {
-		s += " with " + req.Key
+	if req.Key != "" || req.ID != "" {
+		s += " with " + req.Key + req.ID
 	}
 	return s
 }

@@ -81,8 +81,8 @@ func simulate(t *testing.T, first, n uint64) {
 	}
 }
 
-// TestASeedIsAHistory gets the same history, byte for byte, each time.
-func TestASeedIsAHistory(t *testing.T) {
+// TestSameSeedGivesTheSameHistory gets the same history, byte for byte, each time.
+func TestSameSeedGivesTheSameHistory(t *testing.T) {
 	for seed := uint64(1); seed <= 40; seed++ {
 		first, second := run(t, seed, true), run(t, seed, true)
 		if a, b := first.history.text.String(), second.history.text.String(); a != b {

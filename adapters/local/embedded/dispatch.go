@@ -47,12 +47,13 @@ func (d *DB) Dispatcher(backend string, o DispatcherOptions) *Dispatcher {
 func (q *Dispatcher) Limits(context.Context, string, time.Duration) task.Limits {
 	maxMessage, maxDeliveries := int64(MaxMessageBytes), int64(q.options.MaxDeliveries)
 	return task.Limits{
-		Route:           Route,
-		SupportsDefer:   true,
-		SupportsCancel:  true,
-		SupportsReceive: q.options.Receive,
-		MaxMessageBytes: &maxMessage,
-		MaxDeliveries:   &maxDeliveries,
+		Route:            Route,
+		SupportsDefer:    true,
+		SupportsCancel:   true,
+		SupportsPriority: true,
+		SupportsReceive:  q.options.Receive,
+		MaxMessageBytes:  &maxMessage,
+		MaxDeliveries:    &maxDeliveries,
 	}
 }
 
@@ -158,7 +159,7 @@ func (q *Dispatcher) entry(m task.Outgoing) entry {
 	}
 	return entry{
 		state: state{Due: due, MaxDeliveries: uint32(q.options.MaxDeliveries)},
-		lane:  lane{Queue: Queue{q.backend, m.Queue}},
+		lane:  lane{Queue: Queue{q.backend, m.Queue}, Priority: int8(m.Priority)},
 	}
 }
 

@@ -179,3 +179,38 @@ func TestAnEndedContextStartsNothing(t *testing.T) {
 		t.Errorf("get: %v", err)
 	}
 }
+
+// TestLargerPriorityComesFirst: strictly, and in the order of being due within one
+// priority. It holds for pushes and for workers that fetch.
+func TestLargerPriorityComesFirst(t *testing.T) {
+	db := open(t, nil, embedded.Options{})
+	q := db.Dispatcher(mail.Backend, embedded.DispatcherOptions{MaxDeliveries: 20, Receive: true})
+	var want []string
+	ids := map[int][]string{}
+	for _, priority := range []int{0, -100, 7, 0, 100, -1, 7, -100} {
+		r := newRecord(time.Now())
+		m := outgoing(r.ID, time.Time{})
+		m.Priority = priority
+		if _, err := createAndDispatch(t.Context(), q, r, m); err != nil {
+			t.Fatal(err)
+		}
+		ids[priority] = append(ids[priority], r.ID)
+	}
+	for _, priority := range []int{100, 7, 0, -1, -100} {
+		want = append(want, ids[priority]...)
+	}
+	for i, id := range want[:4] {
+		if d := claim(t, db); d.ID != id {
+			t.Errorf("push %d is %s, want %s", i, d.ID, id)
+		}
+	}
+	received, err := q.Receive(t.Context(), mail.Name, 10, time.Minute, 0)
+	if err != nil || len(received) != len(want)-4 {
+		t.Fatalf("%d messages are left, want %d: %v", len(received), len(want)-4, err)
+	}
+	for i, m := range received {
+		if id := m.Attributes[task.AttributeTaskID]; id != want[4+i] {
+			t.Errorf("message %d is %s, want %s", i, id, want[4+i])
+		}
+	}
+}

@@ -51,7 +51,7 @@ func argumentsArriveWhole(ctx context.Context, s Subject) error {
 	var got json.RawMessage
 	w, err := worker.New(worker.Config{
 		EventsBase: base, Log: service.Log,
-		Client: &http.Client{Transport: inProcess{httpapi.New(httpapi.Config{Service: service, PublicURL: base, Log: service.Log})}},
+		Client: &http.Client{Transport: inProcess{httpapi.New(httpapi.Config{Service: service, Auth: httpapi.Keys(nil), PublicURL: base, Log: service.Log})}},
 		Handler: worker.HandlerFunc(func(_ context.Context, t *worker.Task) (any, error) {
 			got = t.RawArgs
 			return nil, nil

@@ -259,7 +259,7 @@ func TestMutantsOfLimitsAreCaught(t *testing.T) {
 }
 
 // A store in the contract may list late, and may fill its pages as it likes.
-func TestAListingMayLagAndHaveShortPages(t *testing.T) {
+func TestListingMayLagAndHaveShortPages(t *testing.T) {
 	caughtBy(t, func() storetest.Subject {
 		good := newStore()
 		late := newStore() // what listings show: each write a moment later

@@ -51,7 +51,11 @@ func full() *task.Record {
 		"later_text": jsontext.Value(`"é \u0000"`), "later_flag": jsontext.Value(`true`), "later_number": jsontext.Value(`1.25`),
 		"later_time": jsontext.Value(`"2027-01-01T00:00:00.000000Z"`), "later_list": jsontext.Value(`["a",null,{"b":[]}]`),
 	}
-	r.Dispatch.MessageID, r.Dispatch.CancelRef = "message-1", "cancel-1"
+	r.Dispatch.MessageID, r.Dispatch.CancelRef, r.Dispatch.Queue = "message-1", "cancel-1", "queue-high"
+	r.AttemptLog = []task.Attempt{
+		{Attempt: 1, WorkerID: "worker-b", StartedAt: at.Plus(time.Second), EndedAt: at.Plus(2 * time.Second), Outcome: "failed"},
+		{Attempt: 2, WorkerID: "worker-a", StartedAt: at.Plus(3 * time.Second)},
+	}
 	r.Ended, r.AttemptEnds, r.DeliveryID = "failed", []string{"lapsed", "failed"}, "delivery-1"
 	r.Refusal = &task.Refusal{Kind: task.MessageRejected, Msg: "the target says no"}
 	r.Keyed = &task.Keyed{Fingerprint: "f00d", Dispatched: true, DispatchUntil: at.Plus(7 * time.Second)}

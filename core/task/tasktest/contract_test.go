@@ -11,7 +11,7 @@ import (
 	"github.com/taskgate/taskgate/core/task/tasktest"
 )
 
-func TestTheStoreInMemoryKeepsTheContract(t *testing.T) {
+func TestStoreInMemoryKeepsItsContract(t *testing.T) {
 	storetest.Run(t, func(*testing.T) storetest.Subject {
 		return storetest.Subject{
 			Store:         &tasktest.Store{MaxBytes: 1 << 20},
@@ -21,7 +21,7 @@ func TestTheStoreInMemoryKeepsTheContract(t *testing.T) {
 	})
 }
 
-func TestTheCasesShareAStore(t *testing.T) {
+func TestCasesCanShareAStore(t *testing.T) {
 	var store tasktest.Store
 	storetest.Run(t, func(*testing.T) storetest.Subject { return storetest.Subject{Store: &store} })
 }
@@ -60,7 +60,7 @@ func queueSubject(limits task.Limits, cancelRefs bool) dispatchtest.Subject {
 	}
 }
 
-func TestTheQueueInMemoryKeepsTheContract(t *testing.T) {
+func TestQueueInMemoryKeepsItsContract(t *testing.T) {
 	bytes, seconds := int64(256<<10), int64(900)
 	bounded := tasktest.Unlimited("", 0)
 	bounded.MaxMessageBytes, bounded.MaxDelaySeconds = &bytes, &seconds
@@ -75,7 +75,7 @@ func TestTheQueueInMemoryKeepsTheContract(t *testing.T) {
 	}
 }
 
-func TestTheCasesShareAQueue(t *testing.T) {
+func TestCasesCanShareAQueue(t *testing.T) {
 	s := queueSubject(tasktest.Unlimited("", 0), false)
 	dispatchtest.Run(t, func(*testing.T) dispatchtest.Subject { return s })
 }

@@ -179,6 +179,7 @@ func Clone(r *task.Record) *task.Record {
 	c.Errors = slices.Clone(r.Errors)
 	c.WorkerIDs = slices.Clone(r.WorkerIDs)
 	c.AttemptEnds = slices.Clone(r.AttemptEnds)
+	c.AttemptLog = slices.Clone(r.AttemptLog)
 	c.Metadata = maps.Clone(r.Metadata)
 	c.Unknown = maps.Clone(r.Unknown)
 	c.Progress = pointer(r.Progress)

@@ -11,7 +11,7 @@ import (
 	"github.com/taskgate/taskgate/core/task/tasktest"
 )
 
-func TestFaultsAreAppliedOrNotAsTheirNamesSay(t *testing.T) {
+func TestFaultsDoWhatTheirNamesSay(t *testing.T) {
 	for _, c := range []struct {
 		name    string
 		fault   tasktest.Fault
@@ -63,7 +63,7 @@ func TestFaultsAreAppliedOrNotAsTheirNamesSay(t *testing.T) {
 	}
 }
 
-func TestAHeldCallWaitsAtItsStep(t *testing.T) {
+func TestHeldCallWaitsAtItsStep(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var store tasktest.Store
 		before, releaseBefore := store.HoldBefore(tasktest.Create)
@@ -92,7 +92,7 @@ func TestAHeldCallWaitsAtItsStep(t *testing.T) {
 	})
 }
 
-func TestAHeldCallWhoseRequestEndsIsNotApplied(t *testing.T) {
+func TestHeldCallOfAnEndedRequestIsNotApplied(t *testing.T) {
 	var store tasktest.Store
 	reached, release := store.HoldBefore(tasktest.Create)
 	defer release()
@@ -123,7 +123,7 @@ func TestReceiveWaitsUntilAMessageIsDue(t *testing.T) {
 }
 
 // A field that a later change adds is covered too: the record is filled by reflection.
-func TestACloneSharesNothing(t *testing.T) {
+func TestCloneSharesNothing(t *testing.T) {
 	var r task.Record
 	fill(reflect.ValueOf(&r).Elem())
 	c := tasktest.Clone(&r)
