@@ -63,6 +63,9 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 	if _, err := os.Stat(filepath.Join(c.data, "db")); inspect && err != nil {
 		return err // a mistyped directory has no dead letters, and must not be made
 	}
+	if err := checkData(c.data); err != nil {
+		return err
+	}
 	db, err := embedded.Open(filepath.Join(c.data, "db"), embedded.Options{})
 	if err != nil {
 		return err
