@@ -82,7 +82,9 @@ azure-check: ## terraform fmt, validate and test of infra/azure, without an acco
 remove-azure: ## remove all that infra/azure made in Azure, the tasks included; asks first
 	terraform -chdir=infra/azure destroy
 
-test: emulators contract-tools ## run all tests, installing the emulators that they need
+test: test-go ## run all tests, installing what they need
+
+test-go: emulators contract-tools ## run the tests in Go, which need the emulators and the tools of tests/contract
 	$(GO) test $(TESTING) ./...
 
 race: emulators ## run the Go tests under the race detector, where it can find something (part of make check)

@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -116,33 +115,11 @@ func (r answer) problem(t *testing.T) httpapi.Problem {
 // send sends a request as alice; headers come in pairs and replace hers.
 func (a *api) send(ctx context.Context, method, path, body string, headers ...string) answer {
 	a.t.Helper()
-	var sent io.Reader // nil = no body
-	if body != "" {
-		sent = strings.NewReader(body)
-	}
-	req, err := http.NewRequestWithContext(ctx, method, a.url+path, sent)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	req.Header.Set("Authorization", "Bearer "+keyOf("alice"))
-	if method == http.MethodPost && body != "" {
-		req.Header.Set("Content-Type", "application/json")
-	}
-	for i := 0; i < len(headers); i += 2 {
-		if req.Header.Set(headers[i], headers[i+1]); headers[i+1] == "" {
-			req.Header.Del(headers[i])
-		}
-	}
-	resp, err := a.client.Do(req)
+	r, err := apitest.Client{URL: a.url, Key: keyOf("alice"), HTTP: a.client}.Do(ctx, method, path, body, headers...)
 	if err != nil {
 		a.t.Fatalf("%s %s: %v", method, path, err)
 	}
-	defer resp.Body.Close()
-	b, err := io.ReadAll(resp.Body)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	return answer{resp, b}
+	return answer{r.Response, r.Body}
 }
 
 // good sends a request that keeps the contract and must be answered with status.

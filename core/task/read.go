@@ -122,9 +122,7 @@ func (s *Service) readFor(ctx context.Context, id string, visible func(*Record) 
 // watch returns a channel that is closed when the record changes after this
 // call, or nil if the store cannot tell.
 func (s *Service) watch(id string) (changed <-chan struct{}, stop func()) {
-	if w, ok := s.Store.(interface {
-		Watch(id string) (<-chan struct{}, func())
-	}); ok {
+	if w, ok := s.Store.(Watcher); ok {
 		return w.Watch(id)
 	}
 	return nil, func() {}

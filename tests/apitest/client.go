@@ -21,16 +21,22 @@ type Client struct {
 	HTTP *http.Client // nil = one that holds each round trip to the contract
 }
 
-// Send sends a request and returns its answer. A body is JSON; headers come in
-// pairs, and replace the client's own.
-func (c Client) Send(ctx context.Context, method, path, body string, headers ...string) (status int, answer []byte, err error) {
+// Response is an answer whose body has been read.
+type Response struct {
+	*http.Response
+	Body []byte
+}
+
+// Do sends a request and reads its answer. A body is JSON. Headers come in pairs and
+// replace the client's own; an empty value removes one.
+func (c Client) Do(ctx context.Context, method, path, body string, headers ...string) (Response, error) {
 	var sent io.Reader // nil = no body
 	if body != "" {
 		sent = strings.NewReader(body)
 	}
 	req, err := http.NewRequestWithContext(ctx, method, c.URL+path, sent)
 	if err != nil {
-		return 0, nil, err
+		return Response{}, err
 	}
 	if body != "" {
 		req.Header.Set("Content-Type", "application/json")
@@ -39,7 +45,9 @@ func (c Client) Send(ctx context.Context, method, path, body string, headers ...
 		req.Header.Set("Authorization", "Bearer "+c.Key)
 	}
 	for i := 0; i < len(headers); i += 2 {
-		req.Header.Set(headers[i], headers[i+1])
+		if req.Header.Set(headers[i], headers[i+1]); headers[i+1] == "" {
+			req.Header.Del(headers[i])
+		}
 	}
 	client := c.HTTP
 	if client == nil {
@@ -47,11 +55,20 @@ func (c Client) Send(ctx context.Context, method, path, body string, headers ...
 	}
 	resp, err := client.Do(req)
 	if err != nil {
-		return 0, nil, err
+		return Response{}, err
 	}
 	defer resp.Body.Close()
-	answer, err = io.ReadAll(resp.Body)
-	return resp.StatusCode, answer, err
+	b, err := io.ReadAll(resp.Body)
+	return Response{resp, b}, err
+}
+
+// Send does what Do does, and returns the status and the body of the answer.
+func (c Client) Send(ctx context.Context, method, path, body string, headers ...string) (status int, answer []byte, err error) {
+	r, err := c.Do(ctx, method, path, body, headers...)
+	if r.Response == nil {
+		return 0, nil, err
+	}
+	return r.StatusCode, r.Body, err
 }
 
 // Document reads the task that an answer must be.

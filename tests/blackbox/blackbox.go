@@ -7,7 +7,6 @@ package blackbox
 import (
 	"context"
 	"fmt"
-	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -134,35 +133,11 @@ func (r response) document(c *client) task.Document {
 // send sends one request; headers come in pairs, and an empty value removes.
 func (c *client) send(ctx context.Context, method, path, body string, headers ...string) response {
 	c.Helper()
-	var sent io.Reader // nil = no body
-	if body != "" {
-		sent = strings.NewReader(body)
-	}
-	req, err := http.NewRequestWithContext(ctx, method, c.target.BaseURL+path, sent)
-	if err != nil {
-		c.Fatal(err)
-	}
-	if c.target.Key != "" {
-		req.Header.Set("Authorization", "Bearer "+c.target.Key)
-	}
-	if body != "" {
-		req.Header.Set("Content-Type", "application/json")
-	}
-	for i := 0; i < len(headers); i += 2 {
-		if req.Header.Set(headers[i], headers[i+1]); headers[i+1] == "" {
-			req.Header.Del(headers[i])
-		}
-	}
-	resp, err := c.http.Do(req)
+	r, err := apitest.Client{URL: c.target.BaseURL, Key: c.target.Key, HTTP: c.http}.Do(ctx, method, path, body, headers...)
 	if err != nil {
 		c.Fatalf("%s %s: %v", method, path, err)
 	}
-	defer resp.Body.Close()
-	b, err := io.ReadAll(resp.Body)
-	if err != nil {
-		c.Fatalf("%s %s: %v", method, path, err)
-	}
-	return response{resp, b}
+	return response{r.Response, r.Body}
 }
 
 // want sends a request that keeps the contract, and must be answered so.

@@ -3,15 +3,14 @@ package crash
 import (
 	"context"
 	"fmt"
-	"io"
 	"net/http"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json"
 
 	"github.com/taskgate/taskgate/core/task"
+	"github.com/taskgate/taskgate/tests/apitest"
 	"github.com/taskgate/taskgate/tests/wait"
 )
 
@@ -30,27 +29,15 @@ type answer struct {
 }
 
 func (c Client) send(ctx context.Context, method, path, body, key string) (answer, error) {
-	req, err := http.NewRequestWithContext(ctx, method, c.URL+path, strings.NewReader(body))
+	client := apitest.Client{URL: c.URL, Key: c.Key, HTTP: http.DefaultClient} // a killed service answers nothing
+	r, err := client.Do(ctx, method, path, body, "Idempotency-Key", key)
 	if err != nil {
 		return answer{}, err
 	}
-	req.Header.Set("Content-Type", "application/json")
-	if c.Key != "" {
-		req.Header.Set("Authorization", "Bearer "+c.Key)
-	}
-	if key != "" {
-		req.Header.Set("Idempotency-Key", key)
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return answer{}, err
-	}
-	defer resp.Body.Close()
-	text, err := io.ReadAll(resp.Body)
-	seconds, _ := strconv.Atoi(resp.Header.Get("Retry-After"))
+	seconds, _ := strconv.Atoi(r.Header.Get("Retry-After"))
 	return answer{
-		resp.StatusCode, text, time.Duration(seconds) * time.Second, resp.Header.Get("Idempotent-Replayed") == "true",
-	}, err
+		r.StatusCode, r.Body, time.Duration(seconds) * time.Second, r.Header.Get("Idempotent-Replayed") == "true",
+	}, nil
 }
 
 func (c Client) enqueue(ctx context.Context, members string, of *cell) (answer, error) {

@@ -243,8 +243,8 @@ func TestWorkerGoesOnThroughAnswersThatSayNothing(t *testing.T) {
 	t.Parallel()
 	for name, answer := range map[string]func(http.ResponseWriter){
 		"a gateway's 404":    func(w http.ResponseWriter) { http.Error(w, "<html>", 404) },
-		"a gateway's 410":    func(w http.ResponseWriter) { http.Error(w, `{"message":"Gone"}`, 410) },
-		"503 with a problem": func(w http.ResponseWriter) { http.Error(w, `{"code":"unknown-task"}`, 503) },
+		"a gateway's 410":    func(w http.ResponseWriter) { http.Error(w, `{"message":"Gone"}`, http.StatusGone) },
+		"503 with a problem": func(w http.ResponseWriter) { http.Error(w, `{"code":"unknown-task"}`, http.StatusServiceUnavailable) },
 		"503 and an absurd wait": func(w http.ResponseWriter) {
 			w.Header().Set("Retry-After", strings.Repeat("9", 5000))
 			w.WriteHeader(503)
@@ -274,7 +274,7 @@ func TestWorkerPassesOnARetryAfterOfAtMostAnHour(t *testing.T) {
 	header := make(chan string, 1)
 	s := newService(t, func(w http.ResponseWriter, _ event) bool {
 		w.Header().Set("Retry-After", <-header)
-		http.Error(w, `{"code":"lease-held","acknowledge":false}`, 409)
+		http.Error(w, `{"code":"lease-held","acknowledge":false}`, http.StatusConflict)
 		return true
 	})
 	worker := startWorker(t, s.URL)
