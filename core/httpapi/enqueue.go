@@ -76,7 +76,7 @@ func (h *Handler) batch(w http.ResponseWriter, r *request) error {
 		switch {
 		case err != nil:
 			items[i], err = encode(r.problemItem(i, err))
-		case t.request.Key == "":
+		case t.request.Key == "" && t.request.ID == "":
 			unkeyed = append(unkeyed, t)
 		default:
 			keyed = append(keyed, t)

@@ -35,9 +35,9 @@ func (s *Service) EnqueueBatch(ctx context.Context, call Call, reqs []Request) [
 // maxConcurrent bounds how many requests of a batch run at once.
 const maxConcurrent = 32
 
-// gathering makes one call of those that the requests of a batch make of the same
-// kind. A request waits at such a call until no request runs; then all the calls
-// that have come together are made.
+// gathering combines the calls of one kind that the requests of a batch make. A
+// request waits at its call until every other request also waits or has ended. Then
+// gathering makes the combined calls.
 type gathering struct {
 	store Store
 	slots chan struct{} // a request holds one while it runs
@@ -53,8 +53,9 @@ type group interface {
 	call() // makes them as one, and lets their requests go on
 }
 
-// stop says that one request no longer runs. The last one starts the groups'
-// calls, whose requests count as running from then on.
+// stop records that one request no longer runs. If no request runs any more, stop
+// starts the call of each group and counts the requests in the groups as running
+// again. The caller holds mu.
 func (g *gathering) stop() {
 	if g.running--; g.running > 0 {
 		return
@@ -104,7 +105,8 @@ func (m member) dispatch(ctx context.Context, d *draft) (Receipt, error) {
 	return result.Receipt, result.Err
 }
 
-// together makes a call with those of the same key, and returns its result.
+// together adds in to the combined call for key, waits for that call, and returns
+// the result for in.
 func together[In, Out any](m member, key any, in In, call func([]In) []Out) Out {
 	m.mu.Lock()
 	c, ok := m.groups[key].(*calls[In, Out])

@@ -49,7 +49,8 @@ func (s *Service) enqueue(ctx context.Context, call Call, req Request, out outle
 // accepted is the answer to a request whose task this very request has enqueued.
 func (s *Service) accepted(r *Record) Accepted { return Accepted{Task: r.Document(s.Now())} }
 
-// answer returns what is there of an earlier request's answer.
+// answer returns the replay, or an empty Accepted if replay is nil, together with
+// err.
 func answer(replay *Accepted, err error) (Accepted, error) {
 	if replay == nil {
 		return Accepted{}, err
@@ -57,8 +58,9 @@ func answer(replay *Accepted, err error) (Accepted, error) {
 	return *replay, err
 }
 
-// An outlet takes records to the store and messages to their targets: those of
-// a request that is alone, or of one in a batch, whose calls are gathered.
+// An outlet makes one request's calls to the store and to the target. The type
+// alone makes the calls at once. The type member combines calls with the other
+// requests of a batch.
 type outlet interface {
 	create(ctx context.Context, r *Record) (existing *Record, err error)
 	createAndDispatch(ctx context.Context, d AtomicDispatcher, e Entry) EntryResult
@@ -80,8 +82,8 @@ func (alone) dispatch(ctx context.Context, d *draft) (Receipt, error) {
 	return d.backend.Dispatcher.Dispatch(ctx, d.out)
 }
 
-// draft is a request that its backend can take: the record and the message that
-// it asks for. Only resume changes it, when it goes on with an earlier record.
+// draft holds a valid request with its record and its message. resume replaces the
+// message, and also the record when it continues an earlier one.
 type draft struct {
 	call    Call
 	req     Request
@@ -90,8 +92,9 @@ type draft struct {
 	out     Outgoing
 }
 
-// prepare holds a request against its backend, and builds the record and the
-// message from it. It sends nothing and stores nothing.
+// prepare checks a request against the limits of its backend and builds the record
+// and the message. It may ask the target for its limits. It sends no message and
+// writes no record.
 func (s *Service) prepare(ctx context.Context, call Call, req Request) (*draft, error) {
 	backend, queue, err := s.resolve(req)
 	if err != nil {
@@ -150,11 +153,11 @@ func (s *Service) newRecord(call Call, req Request, now time.Time) (*Record, err
 // that the request's key already has. A receipt says that the target has
 // accepted the message in the same commit.
 //
-// After an error the record may be there all the same. Nothing was sent unless
-// record and message are one commit; then, without a key, nobody will come back
-// for them, and the task is cancelled. Otherwise a record that is there waits
-// until its life ends, as it does when the service dies at this point: to look
-// for it would be one more call to a store that is failing.
+// After an error the record may exist. If record and message are one commit, the
+// message may exist too. For a request with neither key nor id, create then cancels
+// the task, because no client repeats that request. In every other case nothing is
+// cleaned up: a repeated request continues with the record, or the record stays
+// until DeleteAfter. A look-up would be one more call to a failing store.
 func (s *Service) create(ctx context.Context, d *draft, out outlet) (existing *Record, receipt *Receipt, err error) {
 	keyed := d.rec.Keyed != nil
 	if keyed {
@@ -202,11 +205,11 @@ func (s *Service) dispatchUntil(ctx context.Context) Time {
 	return At(deadline.Add(dispatchMargin))
 }
 
-// resume answers a request whose record is already there. If the request that
-// created the record has not finished the work, and its time is up, this one
-// takes over the dispatch: then it returns neither an answer nor an error, and d
-// has the record to go on with. Of all who try to take over, one wins the swap
-// on dispatch_until.
+// resume answers a request whose record is already there. If dispatch_until has
+// passed and the record does not say that the message was sent, this request takes
+// over the dispatch. resume then returns nil, nil, and d.rec is the record to
+// dispatch. If several requests try to take over, the compare-and-swap lets one
+// succeed.
 func (s *Service) resume(ctx context.Context, d *draft, existing *Record) (*Accepted, error) {
 	now := s.Now()
 	if existing.Gone(now) { // absent to every call, so this request is the first again
@@ -223,8 +226,8 @@ func (s *Service) resume(ctx context.Context, d *draft, existing *Record) (*Acce
 		}
 		d.rec = existing
 	}
-	// The message is built again, as the record has it: the first request's
-	// instants, and the route that its target takes now.
+	// Build the message again from the record. The times are those of the first
+	// request. The route is the one that the target uses now.
 	d.rec.Keyed.DispatchUntil = s.dispatchUntil(ctx)
 	limits := d.backend.Dispatcher.Limits(ctx, d.rec.physicalQueue(), max(0, d.rec.RunAfter.Sub(now)))
 	d.rec.Dispatch.Route = limits.Route
@@ -307,8 +310,8 @@ func (s *Service) answerInvalid(ctx context.Context, call Call, req Request, inv
 	}
 }
 
-// settle answers a request whose message was dispatched, and stores the outcome
-// where somebody will need it.
+// settle handles the result of a dispatch. It stores the result if a later request
+// or a cancel needs it, and returns the answer to the request.
 func (s *Service) settle(ctx context.Context, d *draft, receipt Receipt, err error) (Accepted, error) {
 	ctx, cancel := cleanup(ctx)
 	defer cancel()
@@ -350,11 +353,13 @@ func (s *Service) mark(ctx context.Context, r *Record, receipt Receipt) *Record 
 	return marked
 }
 
-// refuse ends a task whose message can never be accepted, and stores the reason
-// for a repeated request. An earlier request with the key may have sent the
-// message all the same. If an attempt has started, or the task is over, that
-// stands and is the answer; if not, the worker finds the task ended and drops
-// the message. Where the end could not be stored, a 4xx could hide a message.
+// refuse ends a task whose message can never be accepted, and stores the reason for
+// a repeated request. An earlier request with the same key may have sent the
+// message. If an attempt has started or the task has finished, refuse leaves the
+// record unchanged and answers from the record. Otherwise refuse ends the task, and
+// a worker that gets the message drops it. If the end of a keyed task cannot be
+// stored, refuse returns Unavailable, because a 4xx would say that nothing was
+// sent.
 func (s *Service) refuse(ctx context.Context, d *draft, reason *Error) (Accepted, error) {
 	reason.TaskID = d.rec.ID
 	r, err := s.swap(ctx, d.rec, func(r *Record) (bool, error) {

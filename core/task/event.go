@@ -120,9 +120,9 @@ func (p *Progress) field(name string) strictjson.Field {
 	return nil
 }
 
-// reported decodes the error of an attempt. What a worker reports about a failure
-// must not be lost for its length: a traceback that is too long is cut, and a
-// class path that cannot be one is named in the traceback.
+// reported decodes the error of an attempt. A report of a failure must not be
+// refused because of its form. reported shortens a traceback that is too long. It
+// moves an invalid class path into the traceback.
 func (t *TaskError) reported(at string, v jsontext.Value) []strictjson.FieldError {
 	const unlimited = math.MaxInt
 	errs := strictjson.Object(func(name string) strictjson.Field {

@@ -9,9 +9,10 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// A fingerprint tells requests apart that mean the same task by their key or id.
-// It begins with its version, so that a build compares by the rules under which
-// the record was written: an upgrade refuses no honest repetition.
+// A fingerprint shows whether two requests with the same key or id are the same
+// request. From version 2 on, a fingerprint begins with its version. A build
+// compares a request by the version of the stored fingerprint, so a repeated
+// request still matches after an upgrade.
 //
 // Version 1 has no prefix: it is the hex SHA-256 of the decoded request with args
 // and kwargs as they were written. Version 2 is of the request's JSON value: the

@@ -30,9 +30,9 @@ type Listing struct {
 	NextCursor string
 }
 
-// A listing reads no more of the store's pages once it has read maxListPages, or
-// for maxListTime, so that a filter which matches little costs no more than this.
-// The cursor goes on from there.
+// A listing stops after maxListPages pages of the store or after maxListTime. This
+// bounds the cost of a filter that matches few tasks. The cursor continues from the
+// last position.
 const (
 	maxListPages = 10
 	maxListTime  = 200 * time.Millisecond

@@ -149,8 +149,9 @@ func (r *Record) apply(e Event, now time.Time, life time.Duration) (write, ackno
 	return false, false, Errorf(InvalidEvent, "unknown event type %q", e.Type)
 }
 
-// alreadyTook reports whether the event took effect before, which means that its
-// answer was lost, and whether the worker should acknowledge its message now.
+// alreadyTook reports whether this event is a repetition of one that already took
+// effect, and whether the worker should acknowledge the message. A worker repeats
+// an event when it did not get the answer.
 func (r *Record) alreadyTook(e Event, now time.Time) (done, acknowledge bool) {
 	switch e.Type {
 	case EventStarted:
@@ -223,9 +224,9 @@ func (r *Record) deadLetter(e Event, now time.Time, life time.Duration) (write, 
 	return true, true, nil
 }
 
-// release gives the message back without an attempt. It writes the record although
-// nothing in it changes: the write moves the message, and it fails if an attempt has
-// started in the meantime.
+// returnMessage gives the message back without an attempt. returnMessage changes no
+// field but asks for a write, because the write moves the message. The write fails
+// if an attempt has started since the record was read.
 func (r *Record) release(now time.Time) (write, acknowledge bool, err error) {
 	if !r.leased(now) {
 		return true, false, nil

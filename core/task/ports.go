@@ -41,15 +41,16 @@ type Store interface {
 	List(ctx context.Context, q Query) (Page, error)
 }
 
-// MessageStore is a Store in whose database the messages are too, so that a
-// worker's event can change the record and move its message in one commit. A
-// worker that fetches its messages needs no second acknowledgement then.
+// MessageStore is a Store that also holds the messages. A worker's event can change
+// the record and move the message in one commit. A worker that fetches messages
+// therefore does not acknowledge them separately.
 type MessageStore interface {
 	Store
 
 	// ReplaceAndMove does what Replace does and, in the same commit, moves the
-	// message of r's task. A message that has gone stays gone, and one that was
-	// not handed out yet can only be removed.
+	// message of r's task. If the message no longer exists, ReplaceAndMove does not
+	// create it again. MoveDone removes a message that was not handed out yet;
+	// other moves do not change such a message.
 	ReplaceAndMove(ctx context.Context, r *Record, m Move) error
 
 	// RemoveMessage removes the message of a task that has ended, if there is
@@ -63,7 +64,7 @@ type Move int
 const (
 	MoveNone     Move = iota
 	MoveStarted       // an attempt has started: the message is hidden at least until r.LeaseUntil
-	MoveLeased        // the lease was extended: the same; a message is never shown sooner than before
+	MoveLeased        // the lease was extended: the message is hidden at least until r.LeaseUntil, and never for less time than before
 	MoveReleased      // the attempt failed and may be tried again: the message is due after the queue's backoff
 	MoveReturned      // no attempt was started for the delivery: the message is due now, and the delivery is not counted
 	MoveDone          // the task has ended: the message is removed; a dead letter is kept, as reported
@@ -72,8 +73,8 @@ const (
 // Watcher is a Store that tells when a record changes.
 type Watcher interface {
 	// Watch returns a channel that is closed once the record has been replaced or
-	// deleted after this call. It says nothing of what time alone changes: a
-	// record's expiry, lease or life. The caller calls stop when it is done.
+	// deleted after this call. It does not tell what only time changes: a record's
+	// expiry, lease or life. The caller must call stop.
 	Watch(id string) (changed <-chan struct{}, stop func())
 }
 
@@ -102,10 +103,10 @@ type Page struct {
 // Dispatcher sends messages to targets of one kind: queues, topics or functions.
 // Package dispatchtest tests this contract.
 //
-// All methods may be called concurrently. Errors are [*Error]. The kind is Final
-// when the message can never be accepted, for example because it is beyond Limits.
-// Otherwise it is Unavailable: the target refuses for now, or the outcome is
-// unknown.
+// All methods may be called concurrently. Errors are [*Error]. When the target can
+// never accept the message, Kind.Final is true: the kind is MessageTooLarge or
+// MessageRejected. An example is a message that exceeds Limits. Otherwise it is
+// Unavailable: the target refuses for now, or the outcome is unknown.
 type Dispatcher interface {
 	// Limits returns what the target can do for a message to queue that is due
 	// after delay (0 = at once). It never fails: it leaves out what it cannot find

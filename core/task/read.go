@@ -39,8 +39,8 @@ func newReading(r *Record, now time.Time) *Reading {
 	return reading
 }
 
-// settlesAt returns from when on [Record.settle] has something to do, if nobody
-// changes the record before; zero = never.
+// settlesAt returns the time from which [Record.settle] would change this record;
+// zero = never.
 func (r *Record) settlesAt() time.Time {
 	switch {
 	case r.later():
@@ -55,10 +55,11 @@ func (r *Record) settlesAt() time.Time {
 // Get returns the task as soon as it is finished, or as it stands when wait is
 // over. Its error is UnknownTask when the caller can see no such task.
 //
-// A wait costs little. Between two reads it holds no record. Requests of one
-// process that wait for the same task share its reads: a read serves everybody
-// who was there before it began. The reads become rarer, at most 12 in 20 s; in
-// a store that can watch a record, there are none until the record changes.
+// A wait is cheap. It keeps no record in memory between two reads. Requests of one
+// process that wait for the same task share reads: every request that waits before
+// a read begins gets the result of that read. The reads become rarer, at most 12 in
+// 20 s; in a store that can watch a record, there are none until the record
+// changes.
 func (s *Service) Get(ctx context.Context, call Call, id string, wait time.Duration) (*Reading, error) {
 	wait = min(wait, s.MaxWait)
 	if deadline, ok := ctx.Deadline(); ok {
@@ -135,8 +136,9 @@ const (
 	longestPause  = 3500 * time.Millisecond
 )
 
-// pollAfter returns the pause before the next read of a wait that has waited for
-// a time and has some left. A short rest is not worth a read of its own.
+// nextPause returns the pause before the next read. waited is how long the request
+// has waited, and left is how long it may still wait. If a pause would leave less
+// than half a pause, nextPause returns left.
 func pollAfter(waited, left time.Duration) time.Duration {
 	pause := min(max(waited*3/2, shortestPause), longestPause)
 	pause += rand.N(pause / 10)

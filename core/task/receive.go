@@ -47,9 +47,9 @@ func ParseReceive(v jsontext.Value) (ReceiveRequest, error) {
 	return r, nil
 }
 
-// Receive hands out messages of a queue, perhaps none, whoever owns their tasks.
-// There is no second acknowledgement: the events that a worker reports move the
-// message (see [Move]), and one without events comes again when its visibility
+// Receive hands out messages of a queue. It may return none. It does not check who
+// owns the tasks. A worker does not acknowledge the messages: its events move them
+// (see [Move]). A message without events is handed out again when its visibility
 // ends. Errors: UnknownBackend, UnknownQueue, ReceiveUnsupported, Unavailable.
 func (s *Service) Receive(ctx context.Context, queue string, req ReceiveRequest) ([]Received, error) {
 	b, ok := s.Backends[req.Backend]

@@ -82,7 +82,8 @@ type Record struct {
 const SchemaVersion = 1
 
 // later reports whether a later version wrote the record. This build shows such a
-// record, and neither ends nor settles it: it could not know what else that takes.
+// record but does not change it, because a change may need steps that only the
+// later version knows.
 func (r *Record) later() bool { return r.Schema > SchemaVersion }
 
 // How a task, or one attempt at it, ended.

@@ -51,8 +51,8 @@ type Request struct {
 	Key string `json:"-"` // the Idempotency-Key; "" = none
 }
 
-// repeatable returns the id of the task that each repetition of this request
-// means, or "" where every request is a task of its own.
+// repeatedID returns the task id that all repetitions of this request share. It
+// returns "" if each repetition would be a new task.
 func (r Request) repeatable(owner string) string {
 	switch {
 	case r.Key != "" && r.ID != "":

@@ -57,8 +57,9 @@ type Backend struct {
 // Payload is the form of a backend's messages.
 type Payload string
 
-// The payloads. A consumer of PayloadPlain may report, by the envelope in the
-// message's attributes; one of PayloadDjango is taken not to.
+// The payloads. A consumer of PayloadPlain can report, because the message's
+// attributes have the envelope. The service assumes that a consumer of
+// PayloadDjango does not report.
 const (
 	PayloadJSON   Payload = "json"               // one object with everything; the default
 	PayloadPlain  Payload = "plain"              // task_name, args, kwargs, as django-tasks-cloud documents
@@ -147,7 +148,7 @@ func (s *Service) swap(ctx context.Context, r *Record, change change) (*Record, 
 	return s.swapBy(ctx, s.Store.Replace, r, change)
 }
 
-// swapBy does so with another way to replace the record.
+// swapBy does what swap does, but writes the record with the function replace.
 func (s *Service) swapBy(ctx context.Context, replace func(context.Context, *Record) error, r *Record, change change) (*Record, error) {
 	enqueuedAt := r.EnqueuedAt
 	for {

@@ -53,7 +53,7 @@ func (t Time) appendText(b []byte) []byte {
 	return append(digits(b, t.Nanosecond()/1000, 100_000), 'Z')
 }
 
-// digits appends n, whose first digit counts place.
+// digits appends n in decimal. place is the power of ten of the first digit.
 func digits(b []byte, n, place int) []byte {
 	for ; place > 0; place /= 10 {
 		b = append(b, byte('0'+n/place%10))
@@ -136,8 +136,8 @@ func inOwnLayout(text []byte) bool {
 	return true
 }
 
-// nearMisses are the timestamps that other tools write where RFC 3339 is asked
-// for, beside the layout that reads each. Go's parser takes a fraction with any.
+// nearMisses are the layouts of timestamps that other tools write instead of RFC
+// 3339. Go's parser accepts a fraction of a second with every layout.
 var nearMisses = []string{
 	"2006-01-02 15:04:05Z07:00",    // Python's str(datetime), SQL
 	"2006-01-02T15:04:05Z07:00:00", // an offset with seconds, as local mean time has

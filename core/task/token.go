@@ -79,8 +79,8 @@ func (t Tokens) Verify(token, id string, now time.Time) (enqueuedAt Time, err er
 	return At(time.UnixMicro(p.Enq)), nil
 }
 
-// signedBy compares signatures as text. Decoded, different texts could be the same
-// signature, because Go's decoder ignores line breaks.
+// signedBy compares signatures as text. It does not decode them: Go's decoder
+// ignores line breaks, so two different texts could decode to the same signature.
 func (t Tokens) signedBy(signed, signature string) bool {
 	valid := false
 	for _, secret := range t.Secrets {

@@ -43,9 +43,10 @@ func (s *Service) resolve(req Request) (Backend, string, error) {
 	return b, queue, nil
 }
 
-// queueFor returns the physical queue for a priority: of the named queue, which
-// stands at 0, and its priority queues, the one with the greatest threshold that
-// is not above the priority; below all of them, the one with the lowest.
+// queueFor returns the physical queue for a priority. The named queue has the
+// threshold 0, unless a priority queue has it. queueFor chooses the queue with the
+// greatest threshold that is at most the priority. If all thresholds are greater
+// than the priority, it chooses the queue with the lowest threshold.
 func (b Backend) queueFor(queue string, priority int) string {
 	others := b.PriorityQueues[queue]
 	if len(others) == 0 {

@@ -60,7 +60,8 @@ func (q *Queue) DispatchBatch(ctx context.Context, ms []task.Outgoing) []task.Di
 	return results
 }
 
-// call returns the function that sends a part of the batch.
+// call returns the [batch.Call] for a queue: one SendMessageBatch. After a
+// successful call the error is for messages that the answer does not mention.
 func (q *Queue) call(known queue, name string) batch.Call[types.SendMessageBatchRequestEntry] {
 	return func(ctx context.Context, entries []types.SendMessageBatchRequestEntry) (map[string]batch.Outcome, error) {
 		out, err := q.client.SendMessageBatch(ctx, &sqs.SendMessageBatchInput{QueueUrl: &known.url, Entries: entries})

@@ -21,7 +21,8 @@ import (
 // lookupTime bounds the two calls of a look-up together.
 const lookupTime = awssdk.AnswerTime
 
-// queue is what is known of a queue. In the zero value nothing is.
+// queue holds the URL and the limits of a queue. In the zero value all of them are
+// unknown.
 type queue struct {
 	url           string
 	maxMessage    int64 // bytes; 0 = unknown
@@ -129,9 +130,10 @@ func translate(err error, name string) error {
 	return e
 }
 
-// refusal returns the kind and the text for a code that is about the message
-// itself, which would be refused again. For others it returns fallback and msg. A
-// queue whose size limit was lowered calls the length an invalid parameter.
+// refusal returns MessageRejected and a text if the error code means that SQS will
+// always refuse this message. For any other code it returns fallback and msg. If
+// the size limit of a queue was lowered, SQS reports a message that is too long as
+// InvalidParameterValue.
 func refusal(code string, fallback task.Kind, msg string) (task.Kind, string) {
 	switch strings.TrimPrefix(code, "AWS.SimpleQueueService.") {
 	case "InvalidMessageContents", "InvalidParameterValue":

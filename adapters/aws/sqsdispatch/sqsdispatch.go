@@ -59,10 +59,10 @@ func CheckName(name string) string {
 	return ""
 }
 
-// Limits implements [task.Dispatcher]. It chooses the route. A delay that SQS
-// does not have goes by the Scheduler, and so does every delay of a backend that
-// is the Scheduler's own. Only the latter delays messages to FIFO queues: a
-// scheduled message loses its place in its group.
+// Limits implements [task.Dispatcher]. It chooses the route. A delay longer than
+// SQS allows goes by the Scheduler. With ScheduleAlways, every delay goes by the
+// Scheduler. Only a backend with ScheduleAlways delays messages to FIFO queues,
+// because a scheduled message loses its place in its group.
 func (q *Queue) Limits(ctx context.Context, name string, delay time.Duration) task.Limits {
 	known, _ := q.queues.Get(ctx, name) // an error leaves the limits unknown, and Dispatch reports it
 	l := task.Limits{
@@ -88,7 +88,8 @@ func (q *Queue) Limits(ctx context.Context, name string, delay time.Duration) ta
 	return l
 }
 
-// groupMode says what a group is: on a standard queue, the key of fair queues.
+// groupMode returns the group mode of a queue. On a FIFO queue a group keeps order.
+// On a standard queue a group is used for fair queues.
 // https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-fair-queues.html
 func groupMode(name string) task.GroupMode {
 	if message.IsFIFO(name) {
@@ -120,8 +121,8 @@ func (q *Queue) Dispatch(ctx context.Context, m task.Outgoing) (task.Receipt, er
 	return task.Receipt{MessageID: aws.ToString(out.MessageId)}, nil
 }
 
-// schedule gives the Scheduler the request that would have been made. See
-// docs/decisions/0005.
+// schedule creates a schedule in EventBridge Scheduler that will send m to the
+// queue with SendMessage. See docs/decisions/0005.
 func (q *Queue) schedule(ctx context.Context, m task.Outgoing, known queue) error {
 	made, err := message.New(m, "queue", groupMode(m.Queue), known.maxBytes())
 	if err != nil {
@@ -142,7 +143,8 @@ func (q *Queue) delay(m task.Outgoing) time.Duration {
 	return max(0, m.Due.Sub(q.options.Now()))
 }
 
-// Cancel implements [task.Dispatcher]. What a queue holds stays there.
+// Cancel implements [task.Dispatcher]. Cancel can delete a schedule. It cannot
+// remove a message that is already in the queue.
 func (q *Queue) Cancel(ctx context.Context, s task.Sent) error {
 	return q.options.Scheduler.Cancel(ctx, s)
 }

@@ -126,8 +126,8 @@ func overdueArrives(ctx context.Context, s Subject) error {
 	return s.unchanged(ctx, late, longAgo)
 }
 
-// acceptsRepeatsNotDue: a schedule of that name is there already, and it is
-// our own.
+// acceptsRepeatsNotDue dispatches one delayed message twice. The second dispatch
+// must succeed although the first one's schedule exists.
 func acceptsRepeatsNotDue(ctx context.Context, s Subject) error {
 	if err := s.defers(ctx); err != nil {
 		return err

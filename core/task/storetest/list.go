@@ -21,8 +21,8 @@ var listCases = []Case{
 	{"a record replaced with another enqueued_at moves in the listing", replacedMoves},
 }
 
-// walk returns what the pages of a query hold, one after the other. A next
-// position that does not move ends it too: that is one case's to find.
+// walk returns what the pages of a query hold, one after the other. walk also stops
+// when the next position does not change. Another case reports that defect.
 func walk(ctx context.Context, store task.Store, q task.Query) (all []*task.Record, err error) {
 	for range 10_000 {
 		page, err := store.List(ctx, q)

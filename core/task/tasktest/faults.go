@@ -55,8 +55,8 @@ func RefusedWith(err error) Fault { return Fault{err: err} }
 // AppliedWith is a request that took effect and is answered with err.
 func AppliedWith(err error) Fault { return Fault{applied: true, err: err} }
 
-// answer returns an error of the caller's own: who adds a task's id to it
-// changes no other call's.
+// answer returns a copy of the error, so that a caller can add a task id without
+// changing the errors of other calls.
 func (f Fault) answer() error {
 	if e, ok := f.err.(*task.Error); ok {
 		mine := *e
