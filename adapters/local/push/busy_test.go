@@ -169,6 +169,7 @@ func TestBusyWorkerRunsEachTaskOnceAndLosesNone(t *testing.T) {
 				ids := s.enqueue(tasks)
 				ideal := time.Duration(tasks/slots) * c.took
 				time.Sleep(ideal*3/2 + time.Minute)
+				synctest.Wait() // what the pushes wrote can be read from here on
 				for _, id := range ids {
 					if c.handled[id] != 1 {
 						t.Fatalf("after %v (ideal: %v) %d tasks ran, one of them %d times", ideal*3/2+time.Minute, ideal, c.ran(), c.handled[id])
@@ -195,6 +196,7 @@ func TestPushesAreBackToFullOnceTheWorkerTakesThem(t *testing.T) {
 		defer s.stop()
 		s.enqueue(200)
 		time.Sleep(10 * time.Minute)
+		synctest.Wait()
 		if c.refusals > 10*60*3/2+push.DefaultConcurrency {
 			t.Errorf("%d refusals in 10 minutes", c.refusals)
 		}
@@ -202,6 +204,7 @@ func TestPushesAreBackToFullOnceTheWorkerTakesThem(t *testing.T) {
 		c.free = 1000
 		c.mu.Unlock()
 		time.Sleep(3 * time.Second)
+		synctest.Wait()
 		if c.most != push.DefaultConcurrency {
 			t.Errorf("%d pushes run at once, 3 s after the worker has room", c.most)
 		}
