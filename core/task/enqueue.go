@@ -36,7 +36,7 @@ func (s *Service) enqueue(ctx context.Context, call Call, req Request, out outle
 	case existing != nil:
 		replay, err := s.resume(ctx, d, existing)
 		if replay != nil || err != nil {
-			return answer(replay, err)
+			return replayOr(replay, err)
 		}
 	case receipt != nil: // record and message were one commit
 		d.rec.Dispatch.MessageID = receipt.MessageID
@@ -49,9 +49,9 @@ func (s *Service) enqueue(ctx context.Context, call Call, req Request, out outle
 // accepted is the answer to a request whose task this very request has enqueued.
 func (s *Service) accepted(r *Record) Accepted { return Accepted{Task: r.Document(s.Now())} }
 
-// answer returns the replay, or an empty Accepted if replay is nil, together with
+// replayOr returns the replay, or an empty Accepted if replay is nil, together with
 // err.
-func answer(replay *Accepted, err error) (Accepted, error) {
+func replayOr(replay *Accepted, err error) (Accepted, error) {
 	if replay == nil {
 		return Accepted{}, err
 	}
@@ -118,7 +118,7 @@ func (s *Service) prepare(ctx context.Context, call Call, req Request) (*draft, 
 	if physical != queue {
 		rec.Dispatch.Queue = physical
 	}
-	rec.DeleteAfter = later(rec.EnqueuedAt, due, rec.ExpiresAt).Plus(unfinishedLife + s.ResultTTL)
+	rec.DeleteAfter = latest(rec.EnqueuedAt, due, rec.ExpiresAt).Plus(unfinishedLife + s.ResultTTL)
 	d := &draft{call: call, req: req, backend: backend, rec: rec}
 	d.out, err = s.newMessage(d, limits, req.Args, req.Kwargs)
 	return d, err
@@ -140,7 +140,7 @@ func (s *Service) newRecord(call Call, req Request, now time.Time) (*Record, err
 		Group:        req.Group,
 		Owner:        call.Owner,
 	}
-	if r.ID = req.repeatable(call.Owner); r.ID == "" {
+	if r.ID = req.repeatedID(call.Owner); r.ID == "" {
 		r.ID, r.Fresh = s.NewID(), true
 		return r, nil
 	}
@@ -221,7 +221,7 @@ func (s *Service) resume(ctx context.Context, d *draft, existing *Record) (*Acce
 		if until := existing.Keyed.DispatchUntil; now.Before(until.Time) {
 			return nil, inFlight(existing.ID, until.Sub(now))
 		}
-		if existing.later() {
+		if existing.fromLaterVersion() {
 			return nil, laterVersion(existing.ID)
 		}
 		d.rec = existing
@@ -280,7 +280,7 @@ func (s *Service) replay(call Call, req Request, existing *Record) (*Accepted, e
 // record does not know whether its message was sent, the answer must not be a
 // 4xx, which would say that nothing was.
 func (s *Service) answerInvalid(ctx context.Context, call Call, req Request, invalid error) (Accepted, error) {
-	id := req.repeatable(call.Owner)
+	id := req.repeatedID(call.Owner)
 	if id == "" {
 		return Accepted{}, invalid
 	}
@@ -293,15 +293,15 @@ func (s *Service) answerInvalid(ctx context.Context, call Call, req Request, inv
 		return Accepted{}, err
 	}
 	if replay, err := s.replay(call, req, existing); replay != nil || err != nil {
-		return answer(replay, err)
+		return replayOr(replay, err)
 	}
 	if until := existing.Keyed.DispatchUntil; now.Before(until.Time) {
 		return Accepted{}, inFlight(existing.ID, until.Sub(now))
 	}
-	r, err := s.swap(ctx, existing, func(r *Record) (bool, error) { return r.settle(s.Now(), s.ResultTTL), nil })
+	r, err := s.swap(ctx, existing, func(r *Record) (bool, error) { return r.applyTime(s.Now(), s.ResultTTL), nil })
 	if err == nil {
 		if replay, err := s.replay(call, req, r); replay != nil || err != nil {
-			return answer(replay, err)
+			return replayOr(replay, err)
 		}
 	}
 	return Accepted{}, &Error{
@@ -321,7 +321,7 @@ func (s *Service) settle(ctx context.Context, d *draft, receipt Receipt, err err
 	case KindOf(err).Final():
 		return s.refuse(ctx, d, asError(err))
 	case d.rec.Keyed != nil:
-		s.release(ctx, d.rec)
+		s.freeDispatch(ctx, d.rec)
 	default:
 		s.tombstone(ctx, d.rec)
 	}
@@ -379,7 +379,7 @@ func (s *Service) refuse(ctx context.Context, d *draft, reason *Error) (Accepted
 		s.Log.LogAttrs(ctx, slog.LevelWarn, "refusal not stored", slog.String("task_id", reason.TaskID), slog.Any("error", err))
 	case keyed && r.Refusal == nil:
 		if replay, err := s.replay(d.call, d.req, r); replay != nil || err != nil {
-			return answer(replay, err)
+			return replayOr(replay, err)
 		}
 	}
 	return Accepted{}, reason
@@ -400,9 +400,9 @@ func (s *Service) tombstone(ctx context.Context, r *Record) {
 	}
 }
 
-// release frees the dispatch of a task whose message may or may not have been
+// freeDispatch frees the dispatch of a task whose message may or may not have been
 // sent, so that the repeated request need not wait for dispatch_until.
-func (s *Service) release(ctx context.Context, r *Record) {
+func (s *Service) freeDispatch(ctx context.Context, r *Record) {
 	if _, err := s.swapOnce(ctx, r, func(r *Record) { r.Keyed.DispatchUntil = Time{} }); err != nil {
 		s.Log.LogAttrs(ctx, slog.LevelWarn, "dispatch not released", slog.String("task_id", r.ID), slog.Any("error", err))
 	}

@@ -99,7 +99,7 @@ func (s *Service) listed(ctx context.Context, r *Record, f Filter) (Document, bo
 	if r.Gone(now) {
 		return Document{}, false
 	}
-	if r.settle(now, s.ResultTTL) {
+	if r.applyTime(now, s.ResultTTL) {
 		// The new state is written, not only shown. If another writer was faster,
 		// this shows the older record: a listing is eventually consistent.
 		if err := s.Store.Replace(ctx, r); err != nil && KindOf(err) != Conflict {

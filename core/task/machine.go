@@ -24,12 +24,12 @@ func (r *Record) end(how string, now time.Time, life time.Duration) {
 	r.DeleteAfter = r.FinishedAt.Plus(life)
 }
 
-// settle applies what only time decides: a task that has not started before its
+// applyTime applies what only time decides: a task that has not started before its
 // expiry becomes EXPIRED, and a task that was to be cancelled and whose lease has
 // lapsed becomes CANCELLED. It reports whether the record changed.
-func (r *Record) settle(now time.Time, life time.Duration) bool {
+func (r *Record) applyTime(now time.Time, life time.Duration) bool {
 	switch {
-	case r.later():
+	case r.fromLaterVersion():
 		return false
 	case r.Status == Ready && r.Attempts() == 0 && !r.ExpiresAt.IsZero() && !now.Before(r.ExpiresAt.Time):
 		r.Errors = append(r.Errors, errExpired)
@@ -104,9 +104,9 @@ func (r *Record) attemptsUsedUp() bool {
 // apply is the state machine. It applies one event to the record, and reports
 // whether the record must be written and whether the worker should acknowledge its
 // message. The contract fixes the order of the checks. The record may change even
-// if the event is refused, because settle may change it.
+// if the event is refused, because applyTime may change it.
 func (r *Record) apply(e Event, now time.Time, life time.Duration) (write, acknowledge bool, err error) {
-	settled := r.settle(now, life)
+	settled := r.applyTime(now, life)
 	if done, acknowledge := r.alreadyTook(e, now); done {
 		return settled, acknowledge, nil
 	}
@@ -119,14 +119,14 @@ func (r *Record) apply(e Event, now time.Time, life time.Duration) (write, ackno
 	case EventDeadLettered:
 		return r.deadLetter(e, now, life)
 	case EventReleased:
-		return r.release(now)
+		return r.returnMessage(now)
 	}
 	if r.Status != Running || e.Attempt != r.Attempts() {
 		return false, false, Errorf(StaleAttempt, "attempt %d is not the running one", e.Attempt)
 	}
 	switch e.Type {
 	case EventHeartbeat, EventProgress:
-		r.LeaseUntil = later(r.LeaseUntil, At(now.Add(e.lease())))
+		r.LeaseUntil = latest(r.LeaseUntil, At(now.Add(e.lease())))
 		if e.Progress != nil {
 			r.Progress = e.Progress
 		}
@@ -227,7 +227,7 @@ func (r *Record) deadLetter(e Event, now time.Time, life time.Duration) (write, 
 // returnMessage gives the message back without an attempt. returnMessage changes no
 // field but asks for a write, because the write moves the message. The write fails
 // if an attempt has started since the record was read.
-func (r *Record) release(now time.Time) (write, acknowledge bool, err error) {
+func (r *Record) returnMessage(now time.Time) (write, acknowledge bool, err error) {
 	if !r.leased(now) {
 		return true, false, nil
 	}

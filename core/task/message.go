@@ -100,7 +100,7 @@ func (s *Service) newMessage(d *draft, limits Limits, args, kwargs jsontext.Valu
 // offloaded: the message goes without them, where the payload allows it.
 func outgoing(m Message, payload Payload, limits Limits) (out Outgoing, offloaded bool, err error) {
 	body, attributes, err := m.encode(payload)
-	if err == nil && limits.tooLarge(body) && payload.whole() {
+	if err == nil && limits.tooLarge(body) && payload.carriesEnvelope() {
 		m.Args, m.Kwargs, m.Offloaded = nil, nil, true
 		body, attributes, err = m.encode(payload)
 	}
@@ -123,7 +123,7 @@ func (m Message) encode(payload Payload) (body []byte, attributes map[string]str
 	if m.Traceparent != "" {
 		attributes[AttributeTraceparent] = m.Traceparent
 	}
-	if payload.whole() {
+	if payload.carriesEnvelope() {
 		body, err = encode(m)
 		return body, attributes, err
 	}

@@ -12,10 +12,10 @@ import (
 // their readings, so nobody may change one.
 type Reading struct {
 	Document
-	owner    string
-	settles  time.Time // when time alone ends the task; zero = never
-	rendered func() ([]byte, error)
-	sum      [sha256.Size]byte // of what rendered returns
+	owner     string
+	changesAt time.Time // when only time changes the task; zero = never
+	rendered  func() ([]byte, error)
+	sum       [sha256.Size]byte // of what rendered returns
 }
 
 // Render returns the document as JSON, and its SHA-256. The work is done once for
@@ -26,7 +26,7 @@ func (r *Reading) Render() ([]byte, [sha256.Size]byte, error) {
 }
 
 func newReading(r *Record, now time.Time) *Reading {
-	reading := &Reading{Document: r.Document(now), owner: r.Owner, settles: r.settlesAt()}
+	reading := &Reading{Document: r.Document(now), owner: r.Owner, changesAt: r.timeChangesAt()}
 	reading.rendered = sync.OnceValues(func() ([]byte, error) {
 		b, err := encode(reading.Document)
 		if err != nil {
@@ -39,11 +39,11 @@ func newReading(r *Record, now time.Time) *Reading {
 	return reading
 }
 
-// settlesAt returns the time from which [Record.settle] would change this record;
+// timeChangesAt returns the time from which [Record.applyTime] would change this record;
 // zero = never.
-func (r *Record) settlesAt() time.Time {
+func (r *Record) timeChangesAt() time.Time {
 	switch {
-	case r.later():
+	case r.fromLaterVersion():
 	case r.Status == Ready && r.Attempts() == 0:
 		return r.ExpiresAt.Time
 	case r.Status == Running && r.CancelRequested:
@@ -66,7 +66,7 @@ func (s *Service) Get(ctx context.Context, call Call, id string, wait time.Durat
 		wait = min(wait, time.Until(deadline)-cleanupTime) // the answer takes time, too
 	}
 	if wait <= 0 || !validID(id) {
-		return s.readFor(ctx, id, call.sees)
+		return s.readFor(ctx, id, call.maySee)
 	}
 	start := s.Now()
 	room := s.waits.enter(id)
@@ -89,16 +89,16 @@ func (s *Service) Get(ctx context.Context, call Call, id string, wait time.Durat
 			stop()
 			return reading, nil
 		}
-		settles := reading.settles
+		changesAt := reading.changesAt
 		reading = nil // it may be large, and the wait long
 		ended, err := room.wait(ctx, changed, func() time.Duration {
 			now := s.Now()
 			pause := wait - now.Sub(start)
 			if changed == nil {
-				pause = pollAfter(now.Sub(start), pause)
+				pause = nextPause(now.Sub(start), pause)
 			}
-			if !settles.IsZero() {
-				pause = min(pause, settles.Sub(now))
+			if !changesAt.IsZero() {
+				pause = min(pause, changesAt.Sub(now))
 			}
 			return pause
 		})
@@ -112,7 +112,7 @@ func (s *Service) Get(ctx context.Context, call Call, id string, wait time.Durat
 // readFor reads the task, and writes what time alone has changed of it.
 func (s *Service) readFor(ctx context.Context, id string, visible func(*Record) bool) (*Reading, error) {
 	r, err := s.update(ctx, id, visible, func(r *Record) (bool, error) {
-		return r.settle(s.Now(), s.ResultTTL), nil
+		return r.applyTime(s.Now(), s.ResultTTL), nil
 	})
 	if err != nil {
 		return nil, err
@@ -139,7 +139,7 @@ const (
 // nextPause returns the pause before the next read. waited is how long the request
 // has waited, and left is how long it may still wait. If a pause would leave less
 // than half a pause, nextPause returns left.
-func pollAfter(waited, left time.Duration) time.Duration {
+func nextPause(waited, left time.Duration) time.Duration {
 	pause := min(max(waited*3/2, shortestPause), longestPause)
 	pause += rand.N(pause / 10)
 	if left-pause < pause/2 {
@@ -296,10 +296,10 @@ func errWaitEnded(ctx context.Context) error {
 // only requested. Errors: UnknownTask, Finished.
 func (s *Service) Cancel(ctx context.Context, call Call, id string) (prevented bool, doc Document, err error) {
 	var cancelled bool
-	r, err := s.update(ctx, id, call.sees, func(r *Record) (write bool, err error) {
+	r, err := s.update(ctx, id, call.maySee, func(r *Record) (write bool, err error) {
 		now := s.Now()
 		cancelled = false
-		write = r.settle(now, s.ResultTTL)
+		write = r.applyTime(now, s.ResultTTL)
 		switch {
 		case r.Ended == endCancelled:
 			return write, nil
@@ -326,7 +326,7 @@ func (s *Service) Cancel(ctx context.Context, call Call, id string) (prevented b
 	// A worker of plain payloads may start without asking. A backend that is no
 	// longer in the settings may have been one with plain payloads.
 	b, known := s.Backends[r.Backend]
-	return r.Ended == endCancelled && known && b.Payload.whole(), r.Document(s.Now()), nil
+	return r.Ended == endCancelled && known && b.Payload.carriesEnvelope(), r.Document(s.Now()), nil
 }
 
 // Capabilities is what one backend can do.

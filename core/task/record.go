@@ -81,10 +81,10 @@ type Record struct {
 // SchemaVersion is the greatest [Record.Schema] that this build may change.
 const SchemaVersion = 1
 
-// later reports whether a later version wrote the record. This build shows such a
+// fromLaterVersion reports whether a later version wrote the record. This build shows such a
 // record but does not change it, because a change may need steps that only the
 // later version knows.
-func (r *Record) later() bool { return r.Schema > SchemaVersion }
+func (r *Record) fromLaterVersion() bool { return r.Schema > SchemaVersion }
 
 // How a task, or one attempt at it, ended.
 const (

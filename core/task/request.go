@@ -53,7 +53,7 @@ type Request struct {
 
 // repeatedID returns the task id that all repetitions of this request share. It
 // returns "" if each repetition would be a new task.
-func (r Request) repeatable(owner string) string {
+func (r Request) repeatedID(owner string) string {
 	switch {
 	case r.Key != "" && r.ID != "":
 		return "" // not a valid request, so no task has come of it

@@ -66,8 +66,8 @@ const (
 	PayloadDjango Payload = "django-tasks-cloud" // task, args, kwargs, as its released code sends
 )
 
-// whole reports whether messages carry everything that a worker needs to report.
-func (p Payload) whole() bool { return p == "" || p == PayloadJSON }
+// carriesEnvelope reports whether messages carry everything that a worker needs to report.
+func (p Payload) carriesEnvelope() bool { return p == "" || p == PayloadJSON }
 
 // Call is what the front door knows about a request, apart from its body.
 type Call struct {
@@ -78,8 +78,8 @@ type Call struct {
 	Tracestate  string
 }
 
-// sees reports whether the caller may know that the record exists.
-func (c Call) sees(r *Record) bool { return c.Admin || c.Owner == r.Owner }
+// maySee reports whether the caller may know that the record exists.
+func (c Call) maySee(r *Record) bool { return c.Admin || c.Owner == r.Owner }
 
 // unfinishedLife is how long an unfinished record is kept after the last time at
 // which it was expected to start. SQS keeps a message for 14 days at most, which is
@@ -153,7 +153,7 @@ func (s *Service) swapBy(ctx context.Context, replace func(context.Context, *Rec
 	enqueuedAt := r.EnqueuedAt
 	for {
 		write, refused := change(r)
-		if write && r.later() {
+		if write && r.fromLaterVersion() {
 			return nil, laterVersion(r.ID)
 		}
 		if !write {

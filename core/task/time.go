@@ -112,8 +112,8 @@ func (t *Time) UnmarshalJSONFrom(d *jsontext.Decoder) error {
 	return t.UnmarshalText([]byte(token.String()))
 }
 
-// later returns the latest of the given instants.
-func later(first Time, rest ...Time) Time {
+// latest returns the latest of the given instants.
+func latest(first Time, rest ...Time) Time {
 	for _, t := range rest {
 		if t.After(first.Time) {
 			first = t

@@ -110,7 +110,7 @@ func check(req Request, b Backend, queue string, limits Limits, due Time, now ti
 	if most := limits.MaxDeliveries; most != nil && int64(req.MaxAttempts) > *most {
 		broken(MaxAttemptsTooHigh, "max_attempts", "this queue delivers a message %d times at most", *most)
 	}
-	if !req.ExpiresAt.IsZero() && !req.ExpiresAt.After(later(due, At(now)).Time) {
+	if !req.ExpiresAt.IsZero() && !req.ExpiresAt.After(latest(due, At(now)).Time) {
 		broken(InvalidTask, "expires_at", "must be in the future, and after run_after")
 	}
 	if len(errs) == 0 {
