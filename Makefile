@@ -10,7 +10,7 @@ $(foreach v,ARCH AZURE_AUTH BUILD KEY NAME PARAMETERS SCOPES TASK TASKS TIMEOUT 
 # make check vets the code: the tests need not do it again.
 TESTING := -p 4 -parallel 4 -vet=off -timeout 20m
 # The race detector sees nothing of these: they test programs that are built without it, or pages.
-RACELESS := /functions/(aws|azure|local)(-worker)?$$|/(bench|docs|tools)(/|$$)|/tests/(docs|emulators|imports)(/|$$)
+RACELESS := /functions/(aws|azure|local)(-worker)?$$|/(bench|docs|tools)(/|$$)|/tests/(ci|contract|docs|emulators|imports)(/|$$)
 # -buildvcs: the version is stamped from the Git tag or commit, even where GOFLAGS turns that off.
 RELEASE := -trimpath -buildvcs=auto -ldflags '-s -w'
 LAMBDA   = CGO_ENABLED=0 GOOS=linux GOARCH="$$ARCH" $(GO) build $(RELEASE) -tags lambda.norpc
