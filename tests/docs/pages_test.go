@@ -50,7 +50,7 @@ func walk(t *testing.T, extension string, f func(path string, data []byte)) {
 		}
 		if entry.IsDir() {
 			switch entry.Name() {
-			case "node_modules", ".git", "build", ".aws-sam", ".terraform":
+			case "node_modules", ".venv", ".git", "build", ".aws-sam", ".terraform":
 				return filepath.SkipDir
 			}
 			return nil

@@ -18,7 +18,7 @@ func TestWhatHoldsAPromiseExists(t *testing.T) {
 		switch {
 		case err != nil:
 			return err
-		case entry.IsDir() && (entry.Name() == "node_modules" || entry.Name() == ".git"):
+		case entry.IsDir() && (entry.Name() == "node_modules" || entry.Name() == ".venv" || entry.Name() == ".git"):
 			return filepath.SkipDir
 		case !strings.HasSuffix(path, "_test.go"):
 			return nil
