@@ -47,8 +47,8 @@ func (p *panicked) Error() string { return fmt.Sprintf("panic: %v", p.value) }
 // testing.T.FailNow does.
 var errExited = errors.New("the handler ended its goroutine without returning (runtime.Goexit)")
 
-// guard runs f and returns its error. If f panics or ends its goroutine, that is
-// an error too: foreign code cannot keep a worker from reporting. The goroutine
+// guard runs f and returns its error. If f panics or ends its goroutine, guard
+// returns an error too, so that a handler cannot keep a worker from reporting. The goroutine
 // that f runs in has ended when guard returns.
 func guard(f func() error) (err error) {
 	done := make(chan struct{})
@@ -69,7 +69,7 @@ func guard(f func() error) (err error) {
 // failed returns the event that reports the error of an attempt.
 func failed(err error) task.Event {
 	e := task.Event{Type: task.EventFailed, Retryable: true}
-	// The methods of the error are foreign code, as the handler is.
+	// The handler may have written the error's methods, so they may panic.
 	broken := guard(func() error {
 		var final *permanent
 		retryable := !errors.As(err, &final)
@@ -92,10 +92,10 @@ const defaultClass = "builtins.Exception"
 // maxClass is the most characters of an exception_class_path.
 const maxClass = 255
 
-// classPath names the exception that stands for the error. Django imports it, so
-// it must be the path of an existing BaseException. A path that no event may
-// carry is replaced by [defaultClass], and instead, a line for the traceback,
-// names it.
+// classPath returns the path of the exception that stands for the error. Django
+// imports it, so it must be the path of an existing BaseException. If the error
+// names a path that no event may carry, class is [defaultClass], and instead is a
+// line for the traceback that shows the path.
 func classPath(err error) (class, instead string) {
 	var named interface{ ExceptionClassPath() string }
 	if !errors.As(err, &named) {

@@ -26,15 +26,16 @@ type Task struct {
 
 	Traceparent, Tracestate string // W3C Trace Context of the request that enqueued it; "" = none
 
-	RawArgs   json.RawMessage // the JSON array as it was sent: 20-digit integers survive
+	RawArgs   json.RawMessage // the JSON array as it was sent; large integers keep all their digits
 	RawKwargs json.RawMessage // the JSON object as it was sent
 
 	progress func(ctx context.Context, p task.Progress) error
 }
 
 // Args decodes the positional arguments, one into each pointer, as
-// encoding/json does. Another number of arguments, one of another type, or null
-// for what cannot be nil is a [Permanent] error.
+// encoding/json does. The error is [Permanent] when the number of arguments differs
+// from the number of pointers, when an argument has the wrong type, or when it is
+// null and its Go type has no nil.
 func (t *Task) Args(dst ...any) error {
 	var raw []json.RawMessage
 	if err := json.Unmarshal(t.RawArgs, &raw); err != nil {
@@ -55,8 +56,8 @@ func (t *Task) Args(dst ...any) error {
 	return nil
 }
 
-// nullable reports whether what the pointer points at can tell null from a
-// value. For the others encoding/json would silently keep the zero value.
+// nullable reports whether the type that the pointer points at has a value for
+// null. For any other type encoding/json would silently keep the zero value.
 func nullable(pointer any) bool {
 	if _, ok := pointer.(json.Unmarshaler); ok {
 		return true
@@ -69,8 +70,9 @@ func nullable(pointer any) bool {
 }
 
 // Kwargs decodes the keyword arguments into the pointer's struct, as
-// encoding/json does, but a name that is not exactly one of the struct's is a
-// [Permanent] error. A field that is not given, or null, keeps the value that it had.
+// encoding/json does, with one difference: an argument whose name is not exactly
+// the name of a field is a [Permanent] error. A field whose argument is absent or
+// null keeps its value.
 func (t *Task) Kwargs(dst any) error {
 	var raw map[string]json.RawMessage
 	if err := json.Unmarshal(t.RawKwargs, &raw); err != nil {
@@ -129,12 +131,13 @@ func (e argumentError) Error() string { return string(e) }
 // does not take.
 func (argumentError) ExceptionClassPath() string { return "builtins.TypeError" }
 
-// Progress tells whoever looks the task up how far it is, and extends the
-// lease. The fraction is from 0 to 1, the message has at most 1,000 characters.
+// Progress reports how far the task is, and extends the lease. Whoever looks the
+// task up sees it. The fraction is from 0 to 1, and the message has at most 1,000
+// characters.
 //
 // An error means that the handler should return: its context has ended, or one
-// of the values is not allowed. That the service could not be told is logged
-// and not an error: progress is advice.
+// of the values is not allowed. If the report does not reach the service, that is
+// logged and is not an error, because a task can do without it.
 func (t *Task) Progress(ctx context.Context, fraction float64, message string) error {
 	switch {
 	case math.IsNaN(fraction) || fraction < 0 || fraction > 1:

@@ -49,7 +49,12 @@ type Config struct {
 	Client *http.Client  // sends the reports, never following a redirect; nil = one that keeps a connection for each of 100 tasks
 	ID     string        // shown in the task's worker_ids, 1–255 characters; "" = host/pid/random
 	Lease  time.Duration // 5 s to an hour; 0 = 45 s. It bounds how long a dead worker goes unnoticed.
-	Log    *slog.Logger  // one line a delivery, with no payload, token or error text; nil = slog.Default()
+
+	// Log gets a line when a delivery ends, and a line for each heartbeat or progress
+	// report that failed. No line has arguments, results or tokens. Of the handler's
+	// errors only an observer's are logged, because no record holds them.
+	// nil = slog.Default().
+	Log *slog.Logger
 }
 
 // Worker processes deliveries. Its methods may be called concurrently, and no
@@ -150,7 +155,7 @@ func (w *Worker) read(d Delivery) (m task.Message, bad, err error) {
 		m, err = readLaxly(d)
 	}
 	if err != nil || w.observe && bad != nil {
-		// The parser's own words may quote arguments, and this goes to the log.
+		// The parser's error may quote arguments, and this error goes to the log.
 		return m, nil, errors.New("the body is not a message: it breaks the rules of JSON, or a member has the wrong type")
 	}
 	return m, bad, w.check(&m)

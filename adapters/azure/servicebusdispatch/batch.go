@@ -19,15 +19,16 @@ const maxLanes = 8
 // https://learn.microsoft.com/azure/service-bus-messaging/service-bus-quotas
 const maxScheduled = 100
 
-// lane is what all messages of one request must share. A partitioned entity takes
-// one session in a batch, and a request schedules for one time.
+// lane holds what all messages of one request must have in common. All messages
+// of a batch to a partitioned entity must have one session, and one request
+// schedules all its messages for the same time.
 type lane struct {
 	queue, session string
 	due            time.Time
 }
 
-// DispatchBatch implements [task.BatchDispatcher]. Messages of one group keep
-// their order.
+// DispatchBatch implements [task.BatchDispatcher]. Messages of one group that are
+// due at the same time keep their order.
 func (d *Dispatcher) DispatchBatch(ctx context.Context, ms []task.Outgoing) []task.DispatchResult {
 	results := make([]task.DispatchResult, len(ms))
 	lanes := map[lane][]entry{}

@@ -47,7 +47,7 @@ type links struct {
 	senders map[string]*sender
 }
 
-// sender is a link to one entity; proven once anything has gone through it.
+// sender is a link to one entity. It is proven once a call on it has succeeded.
 type sender struct {
 	*azservicebus.Sender
 	entity string
@@ -86,10 +86,10 @@ func (l *links) sender(entity string) (*sender, error) {
 	return s, nil
 }
 
-// use calls do with the link to the entity, and translates its error. It returns
-// when ctx ends even if the SDK does not: the SDK ignores ctx while it asks for a
-// credential. A dead link is replaced; if it had worked before, do is called once
-// more.
+// use calls do with the link to the entity, and translates the error of do. use
+// returns when ctx ends, even if the SDK does not: the SDK ignores ctx while it
+// asks for a credential. use drops a dead link, so that the next call makes a new
+// one. If the dead link had worked before, use calls do once more.
 func use[T any](ctx context.Context, l *links, entity string, do func(context.Context, *azservicebus.Sender) (T, error)) (T, error) {
 	ctx, cancel := context.WithTimeout(ctx, answerTime)
 	defer cancel()

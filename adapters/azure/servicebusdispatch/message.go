@@ -8,8 +8,8 @@ import (
 	"github.com/taskgate/taskgate/core/task"
 )
 
-// The most bytes that one attribute of a message may have, and all of them
-// together with their names.
+// The most bytes of one attribute's value, and of all attributes together, names
+// included.
 // https://learn.microsoft.com/azure/service-bus-messaging/service-bus-quotas
 const (
 	maxAttributeBytes  = 32 << 10
@@ -41,10 +41,11 @@ func (d *Dispatcher) check(m task.Outgoing) error {
 	return nil
 }
 
-// due returns when to schedule the message for, or zero if it is due already.
-// Service Bus keeps milliseconds, and a message must not come early.
+// due returns the time for which to schedule the message, rounded up to Service
+// Bus's milliseconds because the message must not come early. It returns zero if
+// the message is due already.
 func due(m task.Outgoing, now time.Time) time.Time {
-	if !m.Due.After(now) { // nor is zero
+	if !m.Due.After(now) { // true of a zero Due, too
 		return time.Time{}
 	}
 	return m.Due.Add(time.Millisecond - time.Nanosecond).Truncate(time.Millisecond)

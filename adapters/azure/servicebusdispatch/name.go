@@ -6,8 +6,7 @@ import (
 	"unicode/utf16"
 )
 
-// maxName and maxSession are in characters, which Service Bus counts as UTF-16
-// does.
+// maxName and maxSession count characters as Service Bus does: in UTF-16 code units.
 // https://learn.microsoft.com/azure/azure-resource-manager/management/resource-name-rules#microsoftservicebus
 // https://learn.microsoft.com/dotnet/api/azure.messaging.servicebus.servicebusmessage.sessionid
 const (

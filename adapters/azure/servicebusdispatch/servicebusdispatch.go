@@ -16,9 +16,10 @@ import (
 // Route is the only route of this dispatcher, for messages due now or later.
 const Route = "servicebus"
 
-// The most bytes of a message of the Standard tier, its headers included, and
-// what is kept free for headers: the properties that every message carries, twice
-// in a batch. https://learn.microsoft.com/azure/service-bus-messaging/service-bus-quotas
+// standardMessageBytes is the largest message of the Standard tier, headers
+// included. headerBytes of it are kept free for the headers: the properties that
+// every message has, and has twice in a batch.
+// https://learn.microsoft.com/azure/service-bus-messaging/service-bus-quotas
 const (
 	standardMessageBytes = 256 << 10
 	headerBytes          = 8 << 10
@@ -30,10 +31,10 @@ type Options struct {
 	// Topic is set for topics: each subscription has a copy of each message.
 	Topic bool
 
-	// RequiresSession is set for queues, and topics whose subscriptions,
-	// require sessions. A task's group is then its message's session, and a
-	// task without a group is a session of its own. Other entities accept a
-	// session and ignore it, so groups are refused there.
+	// RequiresSession is set for queues that require sessions, and for topics
+	// whose subscriptions do. A task's group is then the session of its message,
+	// and a task without a group has a session of its own. Other entities accept
+	// a session and ignore it, so groups are refused there.
 	// https://learn.microsoft.com/azure/service-bus-messaging/message-sessions
 	RequiresSession bool
 
@@ -48,10 +49,10 @@ type Dispatcher struct {
 	options Options
 }
 
-// New returns a dispatcher that sends over one connection, which connect makes;
-// its options should be [ClientOptions]. New calls connect at once, so that a
-// wrong setting is an error now. Later the dispatcher calls it again whenever a
-// connection has fallen silent.
+// New returns a dispatcher that sends over one connection. The function connect
+// makes the connection, and should use [ClientOptions]. New calls connect at once,
+// so that New returns an error for a wrong setting. The dispatcher calls connect
+// again when it has given up a connection that no longer answers.
 func New(connect func() (*azservicebus.Client, error), o Options) (*Dispatcher, error) {
 	if o.MaxMessageBytes == 0 {
 		o.MaxMessageBytes = standardMessageBytes
@@ -120,8 +121,8 @@ func (d *Dispatcher) schedule(ctx context.Context, queue string, in []*azservice
 	})
 }
 
-// receipt is that of the ith of some messages, whose sequence numbers are
-// numbers if they were scheduled.
+// receipt returns the receipt of message i, which has this id. numbers are the
+// sequence numbers of all messages if they were scheduled, else nil.
 func receipt(id string, numbers []int64, i int) task.Receipt {
 	r := task.Receipt{MessageID: id}
 	if numbers != nil {
@@ -150,8 +151,8 @@ func (d *Dispatcher) Cancel(ctx context.Context, s task.Sent) error {
 }
 
 // Prewarm opens the connection and the links to the entities, so that the first
-// task does not wait for their 20 or so round trips. An error names the entity
-// that cannot be reached.
+// task does not wait for that: it takes about 20 round trips. An error names the
+// entity that cannot be reached.
 func (d *Dispatcher) Prewarm(ctx context.Context, entities ...string) error {
 	errs := make([]error, len(entities))
 	var all sync.WaitGroup
