@@ -3,8 +3,10 @@ package task
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"slices"
 	"sync"
+	"time"
 )
 
 // Outcome is what became of one request of a batch: it was accepted, or Err says
@@ -25,6 +27,11 @@ func (s *Service) EnqueueBatch(ctx context.Context, call Call, reqs []Request) [
 			m := member{g, i}
 			m.start()
 			defer m.end()
+			defer func() {
+				if p := recover(); p != nil { // the other requests go on
+					outcomes[i].Err = &Error{Kind: Internal, Err: fmt.Errorf("panic: %T", p)}
+				}
+			}()
 			outcomes[i].Accepted, outcomes[i].Err = s.enqueue(ctx, call, req, m)
 		})
 	}
@@ -34,6 +41,10 @@ func (s *Service) EnqueueBatch(ctx context.Context, call Call, reqs []Request) [
 
 // maxConcurrent bounds how many requests of a batch run at once.
 const maxConcurrent = 32
+
+// gatherTime is the longest that a request waits for others at a call. One call
+// that hangs must not hold up the rest of the batch.
+const gatherTime = time.Second
 
 // gathering combines the calls of one kind that the requests of a batch make. A
 // request waits at its call until every other request also waits or has ended. Then
@@ -50,7 +61,7 @@ type gathering struct {
 // group is the calls of one kind.
 type group interface {
 	size() int
-	call() // makes them as one, and lets their requests go on
+	call() // makes them as one, and lets their requests continue
 }
 
 // stop records that one request no longer runs. If no request runs any more, stop
@@ -60,11 +71,18 @@ func (g *gathering) stop() {
 	if g.running--; g.running > 0 {
 		return
 	}
-	for _, group := range g.groups {
-		g.running += group.size()
-		go group.call()
+	for key := range g.groups {
+		g.launch(key)
 	}
-	g.groups = nil
+}
+
+// launch starts the call of a group, whose requests run again from then on. The
+// caller holds mu.
+func (g *gathering) launch(key any) {
+	group := g.groups[key]
+	delete(g.groups, key)
+	g.running += group.size()
+	go group.call()
 }
 
 // member is the outlet of one request of a batch.
@@ -116,6 +134,13 @@ func together[In, Out any](m member, key any, in In, call func([]In) []Out) Out 
 			m.groups = map[any]group{}
 		}
 		m.groups[key] = c
+		c.late = time.AfterFunc(gatherTime, func() {
+			m.mu.Lock()
+			defer m.mu.Unlock()
+			if m.groups[key] == group(c) {
+				m.launch(key)
+			}
+		})
 	}
 	own := &waiting[In, Out]{place: m.place, in: in}
 	c.waiting = append(c.waiting, own)
@@ -124,6 +149,9 @@ func together[In, Out any](m member, key any, in In, call func([]In) []Out) Out 
 	<-m.slots
 	<-c.done
 	m.start()
+	if c.broken != nil {
+		panic(c.broken)
+	}
 	return own.out
 }
 
@@ -131,7 +159,9 @@ func together[In, Out any](m member, key any, in In, call func([]In) []Out) Out 
 type calls[In, Out any] struct {
 	waiting  []*waiting[In, Out]
 	together func([]In) []Out
+	late     *time.Timer // launches the group although other requests still run
 	done     chan struct{}
+	broken   any // why there are no results
 }
 
 type waiting[In, Out any] struct {
@@ -143,13 +173,19 @@ type waiting[In, Out any] struct {
 func (c *calls[In, Out]) size() int { return len(c.waiting) }
 
 func (c *calls[In, Out]) call() {
+	defer close(c.done)
+	defer func() { c.broken = recover() }()
+	c.late.Stop()
 	slices.SortFunc(c.waiting, func(a, b *waiting[In, Out]) int { return cmp.Compare(a.place, b.place) })
 	in := make([]In, len(c.waiting))
 	for i, w := range c.waiting {
 		in[i] = w.in
 	}
-	for i, out := range c.together(in) {
-		c.waiting[i].out = out
+	out := c.together(in)
+	if len(out) != len(in) {
+		panic(fmt.Sprintf("%d results for %d calls", len(out), len(in)))
 	}
-	close(c.done)
+	for i := range out {
+		c.waiting[i].out = out[i]
+	}
 }

@@ -100,7 +100,7 @@ func (s *Service) prepare(ctx context.Context, call Call, req Request) (*draft, 
 	if err != nil {
 		return nil, err
 	}
-	now := s.Now()
+	now := At(s.Now()).Time // the precision of due: a delay at the limit must not grow by rounding
 	due, physical := req.due(now), backend.queueFor(queue, req.Priority)
 	limits := backend.Dispatcher.Limits(ctx, physical, max(0, due.Sub(now)))
 	if err := check(req, backend, queue, limits, due, now); err != nil {

@@ -99,14 +99,15 @@ func (s *Service) listed(ctx context.Context, r *Record, f Filter) (Document, bo
 	if r.Gone(now) {
 		return Document{}, false
 	}
+	doc := r.Document(now)
 	if r.applyTime(now, s.ResultTTL) {
-		// The new state is written, not only shown. If another writer was faster,
-		// this shows the older record: a listing is eventually consistent.
-		if err := s.Store.Replace(ctx, r); err != nil && KindOf(err) != Conflict {
-			return Document{}, false
+		// The new state is written, not only shown. If it cannot be written, or
+		// another writer was faster, this shows the record as it was read: a listing
+		// is eventually consistent.
+		if err := s.Store.Replace(ctx, r); err == nil {
+			doc = r.Document(now)
 		}
 	}
-	doc := r.Document(now)
 	matches := (f.Status == "" || f.Status == doc.Status) && (f.State == "" || f.State == doc.State)
 	return doc, matches
 }

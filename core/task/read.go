@@ -103,8 +103,13 @@ func (s *Service) Get(ctx context.Context, call Call, id string, wait time.Durat
 			return pause
 		})
 		stop()
-		if err != nil || ended != nil {
-			return ended, err
+		switch {
+		case err != nil:
+			return nil, err
+		case ended != nil && !call.Admin && ended.owner != call.Owner: // another task has taken the id over
+			return nil, unknownTask()
+		case ended != nil:
+			return ended, nil
 		}
 	}
 }

@@ -153,7 +153,7 @@ func (s *Service) swapBy(ctx context.Context, replace func(context.Context, *Rec
 	enqueuedAt := r.EnqueuedAt
 	for {
 		write, refused := change(r)
-		if write && r.fromLaterVersion() {
+		if write && r.fromLaterVersion() && r.Finished() {
 			return nil, laterVersion(r.ID)
 		}
 		if !write {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/http"
+	"net/http/httptrace"
 	"strconv"
 	"strings"
 	"time"
@@ -113,8 +114,15 @@ func (r reporter) post(ctx context.Context, body []byte) (a answer, err error) {
 		return a, err
 	}
 	req.Header = r.header.Clone()
+	reused := false
+	req = req.WithContext(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		GotConn: func(c httptrace.GotConnInfo) { reused = c.Reused },
+	}))
 	res, err := r.client.Do(req)
 	if err != nil {
+		if reused { // the other idle connections are probably dead too: the retry dials
+			r.client.CloseIdleConnections()
+		}
 		return a, err
 	}
 	defer res.Body.Close()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -57,6 +58,9 @@ func entities(b settings.Backend) []string {
 	all := slices.Clone(b.Queues)
 	if b.DefaultQueue != "" && !slices.Contains(all, b.DefaultQueue) {
 		all = append(all, b.DefaultQueue)
+	}
+	for _, byThreshold := range b.PriorityQueues {
+		all = slices.AppendSeq(all, maps.Values(byThreshold))
 	}
 	return all
 }

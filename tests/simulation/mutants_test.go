@@ -68,8 +68,8 @@ var mutants = []mutant{
 		"return Accepted{}, &Error{\n\t\tKind: Unavailable, TaskID: existing.ID,",
 		"if MUTANT { return Accepted{}, invalid }\n return Accepted{}, &Error{\n\t\tKind: Unavailable, TaskID: existing.ID,"},
 	{"a batch's results are mixed up", "batch.go",
-		"c.waiting[i].out = out",
-		"if MUTANT { i = len(in) - 1 - i }\n c.waiting[i].out = out"},
+		"c.waiting[i].out = out[i]",
+		"c.waiting[i].out = out[map[bool]int{false: i, true: len(out) - 1 - i}[MUTANT]]"},
 	{"a key is everybody's", "id.go",
 		"[]string{caller, key}",
 		"[]string{map[bool]string{false: caller}[MUTANT], key}"},
@@ -170,7 +170,7 @@ func TestMutantsAreFound(t *testing.T) {
 	}
 	for _, m := range mutants {
 		t.Run(strings.ReplaceAll(m.name, " ", "_"), func(t *testing.T) {
-			out, err := simulateMutant(t, binary, m.name, 1000)
+			out, err := simulateMutant(t, binary, m.name, 4000)
 			var exit *exec.ExitError
 			_, found, ok := strings.Cut(out, ": seed ")
 			if !errors.As(err, &exit) || !ok {

@@ -3,6 +3,7 @@ package snsdispatch
 
 import (
 	"context"
+	"errors"
 	"strconv"
 	"time"
 
@@ -133,7 +134,7 @@ func (t *Topic) Dispatch(ctx context.Context, m task.Outgoing) (task.Receipt, er
 func (t *Topic) schedule(ctx context.Context, m task.Outgoing) error {
 	size, err := t.sizes.Get(ctx, t.arn(m.Queue)) // AWS accepts a schedule for a topic that does not exist
 	if missing(err) || ctx.Err() != nil {
-		return translate(err, m.Queue)
+		return translate(errors.Join(err, ctx.Err()), m.Queue)
 	}
 	if err != nil {
 		size = MaxMessageBytes

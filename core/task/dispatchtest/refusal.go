@@ -29,6 +29,13 @@ func honoursContext(ctx context.Context, s Subject) error {
 	over, cancel := ended(ctx)
 	defer cancel()
 	for name, request := range over {
+		if later, ok := s.secondRoute(ctx); ok { // each way must notice, also where what it looks up is known
+			m := s.message(ctx, later)
+			_, err := s.Dispatcher.Dispatch(request, m)
+			if err := unavailable("Dispatch by "+m.Route+" for "+name, err); err != nil {
+				return err
+			}
+		}
 		m := s.message(ctx, 0)
 		start := time.Now()
 		_, err := s.Dispatcher.Dispatch(request, m)

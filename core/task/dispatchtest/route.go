@@ -12,19 +12,24 @@ var routeCases = []Case{
 	{"a message goes the way that limits chose although it is due by then", keepsRoute},
 }
 
+// secondRoute returns a delay for which limits name another route than for no delay.
+func (s Subject) secondRoute(ctx context.Context) (after time.Duration, ok bool) {
+	direct := s.Dispatcher.Limits(ctx, s.Queue, 0).Route
+	for _, after := range []time.Duration{delay, time.Hour, 30 * 24 * time.Hour} {
+		if s.Dispatcher.Limits(ctx, s.Queue, after).Route != direct {
+			return after, true
+		}
+	}
+	return 0, false
+}
+
 // keepsRoute sends messages the way that limits chose for a delay, after the
 // delay has passed, as happens when the store is slow. The record and every later
 // cancel name that way, so a cancel must find the message there.
 func keepsRoute(ctx context.Context, s Subject) error {
-	var way task.Limits
-	var after time.Duration
-	direct := s.Dispatcher.Limits(ctx, s.Queue, 0).Route
-	for _, after = range []time.Duration{delay, time.Hour, 30 * 24 * time.Hour} {
-		if way = s.Dispatcher.Limits(ctx, s.Queue, after); way.Route != direct {
-			break
-		}
-	}
-	if way.Route == direct || !way.SupportsCancel {
+	after, ok := s.secondRoute(ctx)
+	way := s.Dispatcher.Limits(ctx, s.Queue, after)
+	if !ok || !way.SupportsCancel {
 		return inapplicable("the target has no second way from which a message can be taken back")
 	}
 	overdue := func() task.Outgoing {
