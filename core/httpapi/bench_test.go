@@ -35,7 +35,7 @@ func BenchmarkEnqueue(b *testing.B) {
 			Tokens:   task.Tokens{Secrets: [][]byte{make([]byte, 32)}}, ResultTTL: time.Hour, MaxPayloadBytes: 1 << 20,
 			Now: time.Now, NewID: task.NewID, Log: log,
 		},
-		Auth: httpapi.Open, PublicURL: "http://127.0.0.1", Log: log,
+		Auth: httpapi.AllowAll, PublicURL: "http://127.0.0.1", Log: log,
 	})
 	const body = `{"task_name":"send_email","args":["someone@example.com","Your order has been shipped"],` +
 		`"kwargs":{"order":12345678,"template":"shipped","locale":"en-GB","retries":3,"links":["https://example.com/o/12345678"]},` +

@@ -34,7 +34,7 @@ func (h *Handler) capabilities(w http.ResponseWriter, r *request) error {
 	if _, err := query(r.Request); err != nil {
 		return err
 	}
-	ctx, cancel := r.work(0)
+	ctx, cancel := r.workContext(0)
 	defer cancel()
 	return writeJSON(w, r, http.StatusOK, jsonMedia, struct {
 		Backends map[string]task.Capabilities `json:"backends"`
@@ -52,7 +52,7 @@ func (h *Handler) get(w http.ResponseWriter, r *request) error {
 		return err
 	}
 	wait := time.Duration(seconds * float64(time.Second))
-	ctx, cancel := r.work(wait)
+	ctx, cancel := r.workContext(wait)
 	defer cancel()
 	doc, err := h.config.Service.Get(ctx, r.call, r.id, wait)
 	if err != nil {
@@ -111,7 +111,7 @@ func (h *Handler) list(w http.ResponseWriter, r *request) error {
 	if limit != math.Trunc(limit) {
 		return task.Errorf(InvalidQuery, "limit must be an integer")
 	}
-	ctx, cancel := r.work(0)
+	ctx, cancel := r.workContext(0)
 	defer cancel()
 	listing, err := h.config.Service.List(ctx, r.call, task.Filter{
 		Status: given["status"], State: given["state"], QueueName: given["queue_name"],
@@ -131,10 +131,10 @@ func (h *Handler) list(w http.ResponseWriter, r *request) error {
 }
 
 func (h *Handler) cancel(w http.ResponseWriter, r *request) error {
-	if err := readNothing(r.Request); err != nil {
+	if err := requireEmptyBody(r.Request); err != nil {
 		return err
 	}
-	ctx, cancel := r.work(0)
+	ctx, cancel := r.workContext(0)
 	defer cancel()
 	prevented, doc, err := h.config.Service.Cancel(ctx, r.call, r.id)
 	if err != nil {
@@ -170,7 +170,7 @@ func (h *Handler) events(w http.ResponseWriter, r *request) error {
 	}
 	// A worker that hangs up after its report has reported. Without its success
 	// the task would run again.
-	ctx, cancel := r.finish()
+	ctx, cancel := r.detachedContext()
 	defer cancel()
 	answer, err := reporter.Report(ctx, event)
 	if err != nil {

@@ -29,7 +29,7 @@ func (h *Handler) enqueue(w http.ResponseWriter, r *request) error {
 		return err
 	}
 	req.Key = key
-	ctx, cancel := r.work(0)
+	ctx, cancel := r.workContext(0)
 	defer cancel()
 	accepted, err := h.config.Service.Enqueue(ctx, r.call, req)
 	if err != nil {
@@ -85,7 +85,7 @@ func (h *Handler) batch(w http.ResponseWriter, r *request) error {
 			return err
 		}
 	}
-	ctx, cancel := r.work(0)
+	ctx, cancel := r.workContext(0)
 	defer cancel()
 	parts := slices.Collect(slices.Chunk(keyed, maxReplays))
 	if len(unkeyed) > 0 {

@@ -35,7 +35,7 @@ func through(t *testing.T, h http.Handler, ctx context.Context, method, url, bod
 
 func TestWithoutAuthenticationOnlyOwnHostsAndOriginsAreServed(t *testing.T) {
 	var h http.Handler
-	newAPI(t, func(c *httpapi.Config) { c.Auth = httpapi.Open; h = httpapi.New(*c) })
+	newAPI(t, func(c *httpapi.Config) { c.Auth = httpapi.AllowAll; h = httpapi.New(*c) })
 	const enqueue = `{"task_name":"t"}`
 	for name, c := range map[string]struct {
 		method, url, body string

@@ -70,7 +70,7 @@ func find(path string) (methods map[string]endpoint, id string) {
 	case "/v1/tasks/batch":
 		return tasksBatch, ""
 	}
-	if _, ok := receivedQueue(path); ok {
+	if _, ok := queueOfPath(path); ok {
 		return queueReceive, ""
 	}
 	rest, ok := strings.CutPrefix(path, "/v1/tasks/")
@@ -181,13 +181,13 @@ func route(w http.ResponseWriter, methods map[string]endpoint, method string) (e
 }
 
 // work returns the context for the work on a request.
-func (r *request) work(wait time.Duration) (context.Context, context.CancelFunc) {
+func (r *request) workContext(wait time.Duration) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(r.Context(), workTime+wait)
 }
 
 // finish returns a context for work that goes on although the client hangs up,
 // until the platform's deadline at most.
-func (r *request) finish() (context.Context, context.CancelFunc) {
+func (r *request) detachedContext() (context.Context, context.CancelFunc) {
 	until := time.Now().Add(workTime)
 	if deadline, ok := r.Context().Deadline(); ok && deadline.Before(until) {
 		until = deadline

@@ -79,8 +79,8 @@ func parse(body []byte) (jsontext.Value, error) {
 	return body, nil
 }
 
-// readNothing accepts an empty body, and {} from clients that always send a body.
-func readNothing(r *http.Request) error {
+// requireEmptyBody accepts an empty body, and {} from clients that always send a body.
+func requireEmptyBody(r *http.Request) error {
 	body, err := readBody(r, maxBody)
 	if err != nil || len(body) == 0 {
 		return err

@@ -12,8 +12,8 @@ import (
 
 var queueReceive = map[string]endpoint{"POST": {name: "receive", scope: ScopeWork, handle: (*Handler).receive}}
 
-// receivedQueue returns the queue of a receive's path. Its name may have slashes.
-func receivedQueue(path string) (queue string, ok bool) {
+// queueOfPath returns the queue of a receive's path. Its name may have slashes.
+func queueOfPath(path string) (queue string, ok bool) {
 	queue, ok = strings.CutPrefix(path, "/v1/queues/")
 	if !ok {
 		return "", false
@@ -38,8 +38,8 @@ func (h *Handler) receive(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	queue, _ := receivedQueue(r.URL.Path)
-	ctx, cancel := r.work(time.Duration(req.Wait * float64(time.Second)))
+	queue, _ := queueOfPath(r.URL.Path)
+	ctx, cancel := r.workContext(time.Duration(req.Wait * float64(time.Second)))
 	defer cancel()
 	received, err := h.config.Service.Receive(ctx, queue, req)
 	if err != nil {

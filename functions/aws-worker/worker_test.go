@@ -75,7 +75,7 @@ func newBed(t *testing.T) *bed {
 		Now:   func() time.Time { return time.Now().Add(time.Duration(b.ahead.Load())) },
 		NewID: task.NewID, Log: log,
 	}
-	server := httptest.NewServer(httpapi.New(httpapi.Config{Service: b.service, Auth: httpapi.Open, Log: log}))
+	server := httptest.NewServer(httpapi.New(httpapi.Config{Service: b.service, Auth: httpapi.AllowAll, Log: log}))
 	t.Cleanup(server.Close)
 	b.call.BaseURL = server.URL
 

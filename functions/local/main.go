@@ -29,14 +29,14 @@ import (
 	"github.com/taskgate/taskgate/functions/settings"
 )
 
-// garbage is how much of it, in percent of what is in use, the process lets
+// gcPercent is how much of it, in percent of what is in use, the process lets
 // gather unless GOGC says otherwise. What is in use is a few MiB, and at Go's
 // 100 it would be looked through a hundred times a second under load.
-const garbage = 200
+const gcPercent = 200
 
 func main() {
 	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(garbage)
+		debug.SetGCPercent(gcPercent)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()

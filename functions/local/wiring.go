@@ -40,7 +40,7 @@ func (c config) pusher(db *embedded.DB, own string, log *slog.Logger) (*push.Pus
 	if err != nil {
 		return nil, err
 	}
-	p := &push.Pusher{Queue: db, DeadLetters: deliverTo(builtIn.DeadLetter), Concurrency: c.concurrency, Log: log}
+	p := &push.Pusher{DB: db, DeadLetters: deliverTo(builtIn.DeadLetter), Concurrency: c.concurrency, Log: log}
 	switch {
 	case c.pull:
 	case c.workerURL != "":

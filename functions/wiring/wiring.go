@@ -61,7 +61,7 @@ func auth(s settings.Service) httpapi.Auth {
 	case settings.AuthPlatform:
 		return withAdmins(httpapi.FromPlatform, s.Admins)
 	case settings.AuthNone:
-		return httpapi.Open
+		return httpapi.AllowAll
 	default:
 		return httpapi.Keys(s.APIKeys)
 	}

@@ -26,7 +26,7 @@ func serve(t *testing.T, store task.Store, d task.Dispatcher, front func(http.Ha
 			Tokens: tokens, ResultTTL: time.Hour, MaxWait: time.Second, MaxPayloadBytes: 1 << 20,
 			Now: time.Now, NewID: task.NewID, Log: slog.New(slog.DiscardHandler),
 		},
-		Auth: httpapi.Open, PublicURL: "http://127.0.0.1", Log: slog.New(slog.DiscardHandler),
+		Auth: httpapi.AllowAll, PublicURL: "http://127.0.0.1", Log: slog.New(slog.DiscardHandler),
 	})
 	if front != nil {
 		h = front(h)

@@ -47,10 +47,10 @@ func (d Delivery) LeaseUntil() time.Time {
 	return time.UnixMicro(d.claim.lease)
 }
 
-// settling is for how long after Open a claim waits until its count is on disk.
+// syncClaimsFor is for how long after Open a claim waits until its count is on disk.
 // Later ones get there within lazyDelay, unless the process ends before: then a
 // message that ends it is claimed again right after the restart, and counted.
-const settling = 2 * time.Second
+const syncClaimsFor = 2 * time.Second
 
 // candidate is a message that was due and unclaimed, and now has a claim.
 type candidate struct {
@@ -72,14 +72,14 @@ func (f *Feed) Claim(ctx context.Context, limit int) (deliveries []Delivery, err
 		return nil, err
 	}
 	defer end()
-	due, err := f.markDue(limit)
+	due, err := f.claimDue(limit)
 	if err != nil {
 		return nil, unavailable("claim", "", err)
 	}
 	for i, c := range due {
 		delivery, taken, err := d.take(c)
 		if err != nil {
-			d.unmark(due[i:])
+			d.unclaim(due[i:])
 			if len(deliveries) == 0 {
 				return nil, unavailable("claim", c.id, err)
 			}
@@ -89,7 +89,7 @@ func (f *Feed) Claim(ctx context.Context, limit int) (deliveries []Delivery, err
 			deliveries = append(deliveries, delivery)
 		}
 	}
-	if len(deliveries) > 0 && d.now().Sub(d.opened) < settling {
+	if len(deliveries) > 0 && d.now().Sub(d.opened) < syncClaimsFor {
 		if err := d.sync(); err != nil {
 			return nil, unavailable("claim", "", err)
 		}
@@ -97,8 +97,8 @@ func (f *Feed) Claim(ctx context.Context, limit int) (deliveries []Delivery, err
 	return deliveries, nil
 }
 
-// markDue gives claims to the first unclaimed messages that are due.
-func (f *Feed) markDue(limit int) (due []candidate, err error) {
+// claimDue gives claims to the first unclaimed messages that are due.
+func (f *Feed) claimDue(limit int) (due []candidate, err error) {
 	s := &f.db.queue
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -112,19 +112,19 @@ func (f *Feed) markDue(limit int) (due []candidate, err error) {
 		return true
 	})
 	if err != nil {
-		f.db.unmarkLocked(due)
+		f.db.unclaimLocked(due)
 	}
 	return due, err
 }
 
-// unmark gives marked messages back as they were.
-func (d *DB) unmark(due []candidate) {
+// unclaim gives marked messages back as they were.
+func (d *DB) unclaim(due []candidate) {
 	d.queue.mu.Lock()
 	defer d.queue.mu.Unlock()
-	d.unmarkLocked(due)
+	d.unclaimLocked(due)
 }
 
-func (d *DB) unmarkLocked(due []candidate) {
+func (d *DB) unclaimLocked(due []candidate) {
 	for _, c := range due {
 		if d.queue.claims[c.id] == c.claim {
 			c.claim.cursor.low = min(c.claim.cursor.low, c.due)
@@ -138,14 +138,14 @@ func (d *DB) unmarkLocked(due []candidate) {
 func (d *DB) take(c candidate) (_ Delivery, taken bool, err error) {
 	defer d.locks.lock(c.id)() // waits until the entry itself is on disk
 
-	e, found, err := d.marked(c)
+	e, found, err := d.claimedEntry(c)
 	if err != nil || !found {
 		return Delivery{}, false, err
 	}
 	b := d.pebble.NewBatch()
 	next := e
-	if e.usedUp() {
-		next.bury(d.now())
+	if e.outOfDeliveries() {
+		next.makeDead(d.now())
 		if err := d.put(b, c.id, e, next); err != nil {
 			return Delivery{}, false, err
 		}
@@ -170,7 +170,7 @@ func (d *DB) take(c candidate) (_ Delivery, taken bool, err error) {
 
 // marked returns the entry of a marked message, under its lock. When it has
 // gone or moved since, its claim ends.
-func (d *DB) marked(c candidate) (e entry, found bool, err error) {
+func (d *DB) claimedEntry(c candidate) (e entry, found bool, err error) {
 	e, found, err = d.entry(c.id)
 	if err != nil || found && e.Due == c.due && d.holds(c.id, c.claim) {
 		return e, found, err
@@ -207,7 +207,7 @@ func (d *DB) holds(id string, c *claim) bool {
 // Acknowledge ends the delivery: the message is done, and leaves the queue. A
 // dead letter stays in the list of them, as reported.
 func (d *DB) Acknowledge(ctx context.Context, delivery Delivery) error {
-	return d.settle(ctx, "acknowledge", delivery, false, (*entry).done)
+	return d.endDelivery(ctx, "acknowledge", delivery, false, (*entry).done)
 }
 
 // Backoff as the delay of a release leaves the wait to the queue.
@@ -217,14 +217,14 @@ const Backoff time.Duration = -1
 // before the end of a lease that the task's attempt holds. When this was the
 // last delivery that it may have, it is a dead letter at once.
 func (d *DB) Release(ctx context.Context, delivery Delivery, delay time.Duration) error {
-	return d.settle(ctx, "release", delivery, true, func(e *entry) { e.release(d.now(), delay) })
+	return d.endDelivery(ctx, "release", delivery, true, func(e *entry) { e.release(d.now(), delay) })
 }
 
 // Refuse ends a delivery that was none, because the worker was too busy to take
 // the message: it is not counted. The message is due again after delay. Counted
 // = the refusal itself is counted, in [Delivery.Refusals].
 func (d *DB) Refuse(ctx context.Context, delivery Delivery, delay time.Duration, counted bool) error {
-	return d.settle(ctx, "refuse", delivery, false, func(e *entry) {
+	return d.endDelivery(ctx, "refuse", delivery, false, func(e *entry) {
 		now := d.now()
 		e.Deliveries = min(e.Deliveries, uint32(delivery.Count-1))
 		e.RefusedAt = now.UnixMicro()
@@ -237,7 +237,7 @@ func (d *DB) Refuse(ctx context.Context, delivery Delivery, delay time.Duration,
 
 // settle changes the entry of a delivery that is still its holder's, and ends
 // the claim. That the message was removed or replaced meanwhile is no error.
-func (d *DB) settle(ctx context.Context, op string, delivery Delivery, durable bool, change func(*entry)) error {
+func (d *DB) endDelivery(ctx context.Context, op string, delivery Delivery, durable bool, change func(*entry)) error {
 	end, err := d.begin(ctx, op, delivery.ID)
 	if err != nil {
 		return err
@@ -279,8 +279,8 @@ func (d *DB) commitMove(b *pebble.Batch, id string, e entry, durable bool) error
 	return nil
 }
 
-// usedUp reports whether the message may not be delivered again.
-func (e entry) usedUp() bool { return e.DeadAt == 0 && e.Deliveries >= e.MaxDeliveries }
+// outOfDeliveries reports whether the message may not be delivered again.
+func (e entry) outOfDeliveries() bool { return e.DeadAt == 0 && e.Deliveries >= e.MaxDeliveries }
 
 // handedOut is how often the message, or the dead letter, was handed out.
 func (e entry) handedOut() uint32 {
@@ -295,8 +295,8 @@ func (e *entry) done() { e.Due = 0 }
 
 // release makes the entry due after delay, or a dead letter.
 func (e *entry) release(now time.Time, delay time.Duration) {
-	if e.usedUp() {
-		e.bury(now)
+	if e.outOfDeliveries() {
+		e.makeDead(now)
 		return
 	}
 	if delay == Backoff {
@@ -305,8 +305,8 @@ func (e *entry) release(now time.Time, delay time.Duration) {
 	e.Due = max(now.Add(delay).UnixMicro(), e.HeldUntil)
 }
 
-// bury makes the entry a dead letter whose report is due at once.
-func (e *entry) bury(now time.Time) {
+// makeDead makes the entry a dead letter whose report is due at once.
+func (e *entry) makeDead(now time.Time) {
 	e.DeadAt = now.UnixMicro()
 	e.Due, e.HeldUntil = e.DeadAt, 0
 }

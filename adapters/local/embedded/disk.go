@@ -13,9 +13,9 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// tuned returns pebble's options for a small process: a few MiB of memory, and
+// pebbleOptions returns pebble's options for a small process: a few MiB of memory, and
 // a restart that replays at most one memtable.
-func tuned(fs vfs.FS, lock *pebble.Lock, f *failure) *pebble.Options {
+func pebbleOptions(fs vfs.FS, lock *pebble.Lock, f *failure) *pebble.Options {
 	o := &pebble.Options{
 		FS:                 fs,
 		Lock:               lock,

@@ -76,7 +76,7 @@ func Open(dir string, o Options) (*DB, error) {
 	}
 	d := &DB{lock: lock, now: o.Now, opened: o.Now(), locks: locks{ids: map[string]*idLock{}}}
 	d.stopped, d.stop = context.WithCancel(context.Background())
-	d.pebble, err = pebble.Open(dir, tuned(o.FS, lock, &d.failure))
+	d.pebble, err = pebble.Open(dir, pebbleOptions(o.FS, lock, &d.failure))
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("embedded: open %s: %w", dir, err), lock.Close())
 	}

@@ -39,11 +39,11 @@ func (f *Feed) receive(ctx context.Context, limit int, visibility time.Duration)
 		return nil, err
 	}
 	defer end()
-	due, err := f.markDue(limit)
+	due, err := f.claimDue(limit)
 	if err != nil || len(due) == 0 {
 		return nil, wrap("receive", "", err)
 	}
-	defer d.unmark(due) // what is not moved below
+	defer d.unclaim(due) // what is not moved below
 	ids := make([]string, len(due))
 	for i, c := range due {
 		ids[i] = c.id
@@ -52,7 +52,7 @@ func (f *Feed) receive(ctx context.Context, limit int, visibility time.Duration)
 	b, size := d.pebble.NewBatch(), 0
 	moved := map[string]entry{}
 	for _, c := range due {
-		e, found, err := d.marked(c)
+		e, found, err := d.claimedEntry(c)
 		if err != nil || !found {
 			if err != nil {
 				return nil, unavailable("receive", c.id, err)
@@ -60,8 +60,8 @@ func (f *Feed) receive(ctx context.Context, limit int, visibility time.Duration)
 			continue
 		}
 		next := e
-		if e.usedUp() {
-			next.bury(d.now())
+		if e.outOfDeliveries() {
+			next.makeDead(d.now())
 		} else {
 			delivery, err := d.delivery(c, e)
 			if err != nil {

@@ -65,18 +65,18 @@ func (d *DB) ReplaceAndMove(ctx context.Context, r *task.Record, m task.Move) er
 	defer end()
 	defer d.locks.lock(r.ID)()
 
-	former, found, err := d.index(r.ID)
+	old, found, err := d.index(r.ID)
 	if err != nil {
 		return unavailable("replace", r.ID, err)
 	}
-	if !found || former.Revision != revision {
+	if !found || old.Revision != revision {
 		return task.Errorf(task.Conflict, "the record has been changed or deleted")
 	}
 	b := d.pebble.NewBatch()
 	ix := index{EnqueuedAt: r.EnqueuedAt.UnixMicro(), DeleteAfter: r.DeleteAfter.UnixMicro(), Revision: revision + 1}
 	var moved func()
-	if ix.EnqueuedAt != former.EnqueuedAt {
-		moved, err = d.takeOver(b, r.ID, former)
+	if ix.EnqueuedAt != old.EnqueuedAt {
+		moved, err = d.takeOver(b, r.ID, old)
 	} else {
 		moved, err = d.move(b, r, m)
 	}
@@ -96,11 +96,11 @@ func (d *DB) ReplaceAndMove(ctx context.Context, r *task.Record, m task.Move) er
 }
 
 // takeOver adds to b what another task that takes the id over must not find:
-// the former record, and what is left of its message in the queue or among the
+// the old record, and what is left of its message in the queue or among the
 // dead letters, which would pass for the new task's.
-func (d *DB) takeOver(b *pebble.Batch, id string, former index) (moved func(), err error) {
+func (d *DB) takeOver(b *pebble.Batch, id string, old index) (moved func(), err error) {
 	_, err = d.removeEntry(b, id)
-	return func() { d.forget(id) }, errors.Join(err, b.Delete(timeKey(recordKey, former.EnqueuedAt, id), nil))
+	return func() { d.forget(id) }, errors.Join(err, b.Delete(timeKey(recordKey, old.EnqueuedAt, id), nil))
 }
 
 func encodeRecord(r *task.Record, revision uint64) ([]byte, error) {

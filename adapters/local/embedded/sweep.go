@@ -41,7 +41,7 @@ func (d *DB) Sweep(ctx context.Context) (deleted int, err error) {
 	next := []byte{indexKey}
 	for next != nil && err == nil {
 		var gone []string
-		if gone, next, err = d.pastLife(ctx, next); err != nil {
+		if gone, next, err = d.expiredIDs(ctx, next); err != nil {
 			return deleted, err
 		}
 		for _, id := range gone {
@@ -57,8 +57,8 @@ func (d *DB) Sweep(ctx context.Context) (deleted int, err error) {
 	return deleted, err
 }
 
-// pastLife looks at one chunk of the index, and says where the next begins.
-func (d *DB) pastLife(ctx context.Context, from []byte) (ids []string, next []byte, err error) {
+// expiredIDs looks at one chunk of the index, and says where the next begins.
+func (d *DB) expiredIDs(ctx context.Context, from []byte) (ids []string, next []byte, err error) {
 	end, err := d.begin(ctx, "sweep", "")
 	if err != nil {
 		return nil, nil, err

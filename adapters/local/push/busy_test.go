@@ -109,7 +109,7 @@ func newSite(t *testing.T, worker func(*embedded.DB) push.Deliverer) *site {
 	s := &site{T: t, db: db, queue: db.Dispatcher("default", embedded.DispatcherOptions{MaxDeliveries: 3})}
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	p := push.Pusher{Queue: db, Worker: worker(db), DeadLetters: worker(db), Log: slog.New(slog.DiscardHandler)}
+	p := push.Pusher{DB: db, Worker: worker(db), DeadLetters: worker(db), Log: slog.New(slog.DiscardHandler)}
 	go func() { ended <- p.Run(ctx) }()
 	s.stop = func() {
 		cancel()

@@ -55,7 +55,7 @@ func (f DelivererFunc) Deliver(ctx context.Context, d embedded.Delivery) (Outcom
 // the worker was too busy for, and in which no attempt started, was no delivery;
 // every other push that is not acknowledged counts as one.
 type Pusher struct {
-	Queue       *embedded.DB
+	DB          *embedded.DB
 	Worker      Deliverer     // nil = nothing is pushed: workers fetch their messages
 	DeadLetters Deliverer     // reports that a message died, tried until it acknowledges; nil = nobody asks
 	Concurrency int           // deliveries at once; 0 = DefaultConcurrency
@@ -71,15 +71,15 @@ func (p *Pusher) Run(ctx context.Context) error {
 	defer end()
 	var feeding, running sync.WaitGroup
 	feeding.Go(func() {
-		reports := lane{p.DeadLetters, make(chan struct{}, reportsAtOnce), &running}
-		p.feed(ctx, delivering, p.Queue.DeadLetterFeed(), reports)
+		reports := pool{p.DeadLetters, make(chan struct{}, reportsAtOnce), &running}
+		p.feed(ctx, delivering, p.DB.DeadLetterFeed(), reports)
 	})
-	pushes := lane{p.Worker, make(chan struct{}, orElse(p.Concurrency, DefaultConcurrency)), &running}
+	pushes := pool{p.Worker, make(chan struct{}, orElse(p.Concurrency, DefaultConcurrency)), &running}
 	var err error
 	for ctx.Err() == nil && !errors.Is(err, embedded.ErrClosed) {
 		var f *embedded.Feed
-		f, err = p.Queue.NextFeed(ctx)
-		if p.failed(ctx, err) || p.Worker == nil {
+		f, err = p.DB.NextFeed(ctx)
+		if p.logAndPause(ctx, err) || p.Worker == nil {
 			continue
 		}
 		feeding.Go(func() { p.feed(ctx, delivering, f, pushes) })
@@ -101,7 +101,7 @@ func (p *Pusher) Run(ctx context.Context) error {
 
 // failed reports whether there is an error; one that is worth trying again is
 // logged, and waited for a little.
-func (p *Pusher) failed(ctx context.Context, err error) bool {
+func (p *Pusher) logAndPause(ctx context.Context, err error) bool {
 	if err != nil && ctx.Err() == nil && !errors.Is(err, embedded.ErrClosed) {
 		p.log().Error("cannot read the queue", "error", err)
 		within(ctx.Done(), time.Second)
@@ -109,23 +109,23 @@ func (p *Pusher) failed(ctx context.Context, err error) bool {
 	return err != nil
 }
 
-// lane is where deliveries go, and how many may run at once.
-type lane struct {
+// pool is where deliveries go, and how many may run at once.
+type pool struct {
 	to      Deliverer // nil = nobody, and each is acknowledged
 	slots   chan struct{}
 	running *sync.WaitGroup
 }
 
 // feed delivers the messages of one queue until ctx ends, or the queue is empty
-// and forgotten. Queues of one lane share its slots.
-func (p *Pusher) feed(ctx, delivering context.Context, f *embedded.Feed, l lane) {
+// and forgotten. Queues of one pool share its slots.
+func (p *Pusher) feed(ctx, delivering context.Context, f *embedded.Feed, l pool) {
 	pace := newPace(cap(l.slots))
 	for {
 		more, err := f.Wait(ctx)
 		if ctx.Err() != nil || errors.Is(err, embedded.ErrClosed) || err == nil && !more {
 			return
 		}
-		if p.failed(ctx, err) {
+		if p.logAndPause(ctx, err) {
 			continue
 		}
 		pace.wait(ctx)
@@ -134,7 +134,7 @@ func (p *Pusher) feed(ctx, delivering context.Context, f *embedded.Feed, l lane)
 		for range free - len(ds) {
 			<-l.slots
 		}
-		p.failed(ctx, err)
+		p.logAndPause(ctx, err)
 		for _, d := range ds {
 			run := pace.begin()
 			l.running.Go(func() {
@@ -182,17 +182,17 @@ func (p *Pusher) deliver(ctx context.Context, d embedded.Delivery, to Deliverer,
 	if o.Acknowledge || started {
 		run.took()
 	}
-	settling := context.WithoutCancel(ctx)
+	detached := context.WithoutCancel(ctx)
 	switch busy := o.Busy && !started && !d.Dead; {
 	case o.Acknowledge:
 		run.end()
-		if err := p.Queue.Acknowledge(settling, d); err != nil {
+		if err := p.DB.Acknowledge(detached, d); err != nil {
 			log.Error("message not acknowledged; it may be delivered again", "error", err)
 		}
 		return
 	case busy && d.Refusals < maxRefusals:
 		counted := run.pace.takenSince(d.RefusedAt)
-		if err := p.Queue.Refuse(settling, d, o.Delay, counted); err != nil {
+		if err := p.DB.Refuse(detached, d, o.Delay, counted); err != nil {
 			log.Error("message not given back; it is delivered again after a restart", "error", err)
 		}
 		run.refused() // the message is in the queue again, behind those that wait
@@ -209,7 +209,7 @@ func (p *Pusher) deliver(ctx context.Context, d embedded.Delivery, to Deliverer,
 		o.Delay = embedded.Backoff
 	}
 	log.Info("delivery not acknowledged", "error", err)
-	if err := p.Queue.Release(settling, d, o.Delay); err != nil {
+	if err := p.DB.Release(detached, d, o.Delay); err != nil {
 		log.Error("message not released; it is delivered again after a restart", "error", err)
 	}
 }

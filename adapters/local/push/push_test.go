@@ -47,7 +47,7 @@ func start(t *testing.T, maxDeliveries int, p push.Pusher) *bed {
 		t.Fatal(err)
 	}
 	b := &bed{t: t, db: db, queue: db.Dispatcher("default", embedded.DispatcherOptions{MaxDeliveries: maxDeliveries}), worker: make(chan delivery), reports: make(chan delivery)}
-	p.Queue, p.Worker, p.DeadLetters, p.Log = db, deliverer(b.worker), deliverer(b.reports), slog.New(slog.DiscardHandler)
+	p.DB, p.Worker, p.DeadLetters, p.Log = db, deliverer(b.worker), deliverer(b.reports), slog.New(slog.DiscardHandler)
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- p.Run(ctx) }()
@@ -197,7 +197,7 @@ func TestClosedQueueEndsRun(t *testing.T) {
 		}
 		ended := make(chan error)
 		go func() {
-			p := push.Pusher{Queue: db, Worker: make(deliverer), Log: slog.New(slog.DiscardHandler)}
+			p := push.Pusher{DB: db, Worker: make(deliverer), Log: slog.New(slog.DiscardHandler)}
 			ended <- p.Run(t.Context())
 		}()
 		synctest.Wait()
