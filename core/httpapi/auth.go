@@ -19,48 +19,51 @@ import (
 const (
 	ScopeEnqueue = "enqueue"
 	ScopeRead    = "read"
-	ScopeWork    = "work"  // fetches messages, whoever owns their tasks
-	ScopeAdmin   = "admin" // every other scope, for every caller's tasks
+	ScopeWork    = "work"  // fetch messages of every caller's tasks
+	ScopeAdmin   = "admin" // all other scopes, for every caller's tasks
 )
 
 // Scopes returns every scope.
 func Scopes() []string { return []string{ScopeEnqueue, ScopeRead, ScopeWork, ScopeAdmin} }
 
-// APIKey is one entry of TASKGATE_API_KEYS. A name may have several, so that
-// keys can be rotated.
+// APIKey is one entry of TASKGATE_API_KEYS. Several entries may have the same name,
+// so that keys can be rotated.
 type APIKey struct {
-	Name   string            // the caller's
+	Name   string            // the name of the caller
 	Scopes []string          // at least one of the Scope constants
-	SHA256 [sha256.Size]byte // of the key; the key itself is not kept
+	SHA256 [sha256.Size]byte // the hash of the key; the key itself is not kept
 }
 
-// String returns the entry as TASKGATE_API_KEYS has it. It holds no secret.
+// String returns the entry in the format of TASKGATE_API_KEYS. It has no secret.
 func (k APIKey) String() string {
 	return k.Name + ":" + strings.Join(k.Scopes, "+") + ":" + hex.EncodeToString(k.SHA256[:])
 }
 
-// Caller is who sent a request.
+// Caller is the authenticated sender of a request.
 type Caller struct {
-	Name   string   // the owner of the tasks that it enqueues
-	Scopes []string // of the Scope constants
+	Name   string   // the owner of the tasks that the caller enqueues
+	Scopes []string // each is one of the Scope constants
 	Proof  Proof
 }
 
-// Proof is what shows that a request comes from its caller.
+// Proof says how a request was authenticated.
 type Proof int
 
 const (
-	// ByKey: the request carries a secret, which no web page can add.
+	// ByKey means that the request has a secret. A web page cannot add that secret.
+	//
+	// ByKey is the zero value, so the Caller{} of an unauthenticated request has it
+	// too. That is safe: such a request has no rights that a web page could misuse.
 	ByKey Proof = iota
-	// ByCookie: a browser may have added the proof by itself, whatever page
-	// made it send the request.
+	// ByCookie means that the browser may have added the credential by itself, even
+	// if a page of another origin made it send the request.
 	ByCookie
-	// ByAddress: nothing but that the request reached this machine's loopback
-	// address, where web pages can send requests, too.
+	// ByAddress means that there was no credential: the request only reached this
+	// machine's loopback address. Web pages can make a browser send such requests.
 	ByAddress
 )
 
-// scopes returns every scope that the caller has; admin implies the others.
+// scopes returns every scope of the caller. The scope admin includes the others.
 func (c Caller) scopes() []string {
 	if slices.Contains(c.Scopes, ScopeAdmin) {
 		return Scopes()
@@ -71,12 +74,12 @@ func (c Caller) scopes() []string {
 // may reports whether the caller has the scope.
 func (c Caller) may(scope string) bool { return slices.Contains(c.scopes(), scope) }
 
-// Auth says who sent a request: Unauthenticated when nobody can tell.
+// Auth returns the caller of a request. The error's kind is Unauthenticated when the
+// credential is missing or not valid.
 type Auth func(*http.Request) (Caller, error)
 
-// Keys authenticates by API key, as "Authorization: Bearer <key>". Several keys
-// may have one name, so that they can be rotated. Every key is compared, in
-// constant time.
+// Keys authenticates requests by an API key in the header "Authorization: Bearer
+// <key>". It always compares all keys, in constant time.
 func Keys(keys []APIKey) Auth {
 	return func(r *http.Request) (Caller, error) {
 		scheme, key, _ := strings.Cut(r.Header.Get("Authorization"), " ")
@@ -97,8 +100,8 @@ func Keys(keys []APIKey) Auth {
 	}
 }
 
-// FromPlatform trusts the platform in front of the service: its adapter names
-// the caller with [WithGateway].
+// FromPlatform trusts the caller that the platform in front of the service has
+// authenticated. The platform's adapter passes the caller's name by [WithGateway].
 func FromPlatform(r *http.Request) (Caller, error) {
 	gateway := GatewayOf(r.Context())
 	if gateway.Caller == "" {
@@ -111,16 +114,16 @@ func FromPlatform(r *http.Request) (Caller, error) {
 	return c, nil
 }
 
-// Open lets everybody do everything. It is for a service that listens on
-// loopback only.
+// AllowAll accepts every request and gives it all scopes. It is only for a service
+// that listens on a loopback address.
 func AllowAll(*http.Request) (Caller, error) {
 	return Caller{Name: "local", Scopes: []string{ScopeAdmin}, Proof: ByAddress}, nil
 }
 
-// Gateway is what the platform in front of the service says about a request,
-// as opposed to what its sender says.
+// Gateway is what the platform in front of the service says about a request. The
+// client cannot set these values.
 type Gateway struct {
-	BaseURL   string // the service as clients reach it: scheme and authority, no trailing slash
+	BaseURL   string // the service's URL for clients: scheme and authority, no trailing slash
 	Caller    string // the caller that the platform has authenticated; "" = none
 	Cookie    bool   // the platform may have authenticated the caller by a cookie
 	RequestID string // the platform's own id of the request, for the log
@@ -128,34 +131,35 @@ type Gateway struct {
 
 type gatewayKey struct{}
 
-// WithGateway returns a context that tells the handler about the gateway. Only
-// an adapter that has the facts from the platform itself may call this.
+// WithGateway returns a context that passes g to the handler. Only an adapter that
+// has these values from the platform itself may call WithGateway.
 func WithGateway(ctx context.Context, g Gateway) context.Context {
 	return context.WithValue(ctx, gatewayKey{}, g)
 }
 
-// GatewayOf returns what [WithGateway] told, or the zero Gateway.
+// GatewayOf returns the Gateway that [WithGateway] passed, or the zero Gateway.
 func GatewayOf(ctx context.Context) Gateway {
 	g, _ := ctx.Value(gatewayKey{}).(Gateway)
 	return g
 }
 
-// checkOrigin refuses a request that a web page of another origin may have made
-// a browser send, with the caller's own proof: ForeignOrigin. A page of the
-// dashboard may be opened from anywhere, because it holds no data.
+// checkOrigin protects callers whose browser authenticates requests by itself. It
+// returns ForeignOrigin if a web page of another origin may have made the browser
+// send the request. Links to the dashboard's pages work from any origin, because
+// these pages contain no data.
 //
-// The standard library's CrossOriginProtection lets every GET pass. Here a GET
-// shows tasks, so only the dashboard's pages are exempt.
+// The standard library's CrossOriginProtection accepts every GET. Here a GET can
+// return tasks, so only the dashboard's pages are exempt.
 func checkOrigin(r *http.Request, proof Proof, baseURL string) error {
 	if proof == ByKey {
 		return nil
 	}
-	var own []string // hosts, with their ports
+	var own []string // the hosts of this service, with their ports
 	if base, err := url.Parse(baseURL); err == nil {
 		own = append(own, base.Host)
 	}
 	if proof == ByAddress && !loopbackName(r.Host) && !slices.Contains(own, r.Host) {
-		// A name that its owner has pointed at this machine (DNS rebinding).
+		// An attacker can make a domain name resolve to this machine (DNS rebinding).
 		return task.Errorf(ForeignOrigin, "without authentication the service answers only localhost, loopback addresses and the host of its public URL")
 	}
 	own = append(own, r.Host)

@@ -24,7 +24,7 @@ func (h *Handler) openAPI(w http.ResponseWriter, r *request) error {
 	return nil
 }
 
-// callerDocument tells the caller who it is here, and what it may do.
+// callerDocument shows the caller its own name and scopes.
 type callerDocument struct {
 	Name   string   `json:"name"`
 	Scopes []string `json:"scopes"`
@@ -85,8 +85,8 @@ func matches(headers []string, etag string) bool {
 	return false
 }
 
-// pollAfter returns in how many seconds the client should read the task again:
-// when it becomes due, or in a minute if that is later.
+// pollAfter returns after how many seconds the client should read the task again.
+// That is when the task becomes due, but at most a minute.
 func pollAfter(doc task.Document) string {
 	if doc.State != task.StateScheduled {
 		return "1"
@@ -150,8 +150,8 @@ func (h *Handler) cancel(w http.ResponseWriter, r *request) error {
 	}{outcome, doc})
 }
 
-// events checks the token before anything else, so that only the task's worker
-// learns anything about the task.
+// events checks the token first, so that only the task's worker learns anything
+// about the task.
 func (h *Handler) events(w http.ResponseWriter, r *request) error {
 	reporter, err := h.config.Service.Reporter(r.id, r.Header.Get("Taskgate-Token"))
 	if err != nil {
@@ -168,8 +168,8 @@ func (h *Handler) events(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	// A worker that hangs up after its report has reported. Without its success
-	// the task would run again.
+	// The worker may hang up after it has sent the report. The report still takes
+	// effect: if a report of success were lost, the task would run again.
 	ctx, cancel := r.detachedContext()
 	defer cancel()
 	answer, err := reporter.Report(ctx, event)

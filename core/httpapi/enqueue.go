@@ -11,9 +11,9 @@ import (
 	"github.com/taskgate/taskgate/core/task"
 )
 
-// The flow of an enqueue on this side of the service: the handler has checked
-// who sent the request; here its headers and body become a task.Request, the
-// service enqueues it, and the answer is written.
+// An enqueue on the HTTP side: Handler.serve has authenticated the caller. The
+// functions here read the headers and the body into a task.Request, call the
+// service, and write the answer.
 
 func (h *Handler) enqueue(w http.ResponseWriter, r *request) error {
 	key, err := idempotencyKey(r.Header)
@@ -111,27 +111,27 @@ func (h *Handler) batch(w http.ResponseWriter, r *request) error {
 // batchTask is one task of a batch.
 type batchTask struct {
 	request  task.Request
-	at       int // its place in the batch
-	reserved int // bytes of the answer that are kept for it
+	at       int // the index of the task in the batch
+	reserved int // bytes of the answer that are reserved for the task
 }
 
 const (
-	// maxReplays is how many tasks with keys are enqueued at once. Each may turn
-	// out to be a replay, whose record is as large as the store allows.
+	// maxReplays is how many tasks with keys are enqueued together. Each may be a
+	// replay, and the record of a replay may be as large as the store allows.
 	maxReplays = 16
-	// maxBatchAnswer bounds the answer of a batch with replayed tasks, in bytes:
-	// a platform drops a larger answer, and with it what it says about the
-	// accepted tasks.
+	// maxBatchAnswer is the maximum size of the answer to a batch with replayed
+	// tasks, in bytes. A platform drops a larger answer; the client would then not
+	// learn which tasks were accepted.
 	maxBatchAnswer = 4 << 20
-	// documentBytes is about what the document of a new task has beside the
-	// members of its request.
+	// documentBytes is about how many bytes the document of a new task is longer
+	// than the request.
 	documentBytes = 1 << 10
 )
 
-// batchItem renders the outcome of one task of a batch. A replayed task has a
-// result that may not fit into what is left of the answer; the client may repeat
-// such a task in a smaller batch. New tasks always fit, because their answer is
-// hardly longer than the request.
+// batchItem renders the outcome of one task of a batch. room is how many bytes of
+// the answer are left. A replayed task may have a result that does not fit; the
+// client can repeat such a task in a smaller batch. New tasks always fit, because
+// their documents are not much longer than their requests.
 func (r *request) batchItem(t batchTask, a task.Outcome, room *int) (jsontext.Value, error) {
 	if a.Err != nil {
 		return encode(r.problemItem(t.at, a.Err))
@@ -150,8 +150,9 @@ func (r *request) batchItem(t batchTask, a task.Outcome, room *int) (jsontext.Va
 	return body, nil
 }
 
-// splitBatch returns the texts of a batch's tasks, which are not checked yet: a
-// task that is no acceptable JSON is that task's own problem.
+// splitBatch returns the JSON texts of a batch's tasks. It does not check the texts,
+// so that a task whose JSON is not valid gets a problem of its own and the other
+// tasks are enqueued.
 func splitBatch(body []byte) ([]jsontext.Value, error) {
 	envelope, texts := strictjson.Split(body, "tasks")
 	v, err := parse(envelope)
@@ -173,8 +174,9 @@ func splitBatch(body []byte) ([]jsontext.Value, error) {
 	return texts, nil
 }
 
-// problemItem renders the error of task i of a batch, with pointers into the
-// batch. The first error that is the service's fault goes into the log.
+// problemItem renders the error of task i of a batch. The pointers of its errors
+// start at the batch. It keeps the first error that is the service's fault for the
+// log.
 func (r *request) problemItem(i int, err error) batchItem {
 	known := *asError(err)
 	known.Fields = slices.Clone(known.Fields)

@@ -2,7 +2,7 @@ package httpapi
 
 import "github.com/taskgate/taskgate/core/task"
 
-// StatusOf is the table from kinds to HTTP, for its test.
+// StatusOf returns the HTTP status of each kind of error.
 func StatusOf() map[task.Kind]int {
 	statuses := map[task.Kind]int{}
 	for kind, m := range meanings {

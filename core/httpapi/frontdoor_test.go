@@ -33,7 +33,7 @@ func through(t *testing.T, h http.Handler, ctx context.Context, method, url, bod
 	return w.Code, answer{&http.Response{StatusCode: w.Code}, w.Body.Bytes()}.problem(t).Code
 }
 
-func TestWithoutAuthenticationOnlyOwnHostsAndOriginsAreServed(t *testing.T) {
+func TestWithoutAuthenticationForeignHostsAndOriginsAreRefused(t *testing.T) {
 	var h http.Handler
 	newAPI(t, func(c *httpapi.Config) { c.Auth = httpapi.AllowAll; h = httpapi.New(*c) })
 	const enqueue = `{"task_name":"t"}`
@@ -80,7 +80,7 @@ func TestWithoutAuthenticationOnlyOwnHostsAndOriginsAreServed(t *testing.T) {
 	}
 }
 
-func TestOriginsMatterOnlyWhereABrowserMayAddTheProof(t *testing.T) {
+func TestOriginIsCheckedOnlyForBrowserCredentials(t *testing.T) {
 	var keys, platform http.Handler
 	newAPI(t, func(c *httpapi.Config) {
 		keys = httpapi.New(*c)
@@ -99,7 +99,7 @@ func TestOriginsMatterOnlyWhereABrowserMayAddTheProof(t *testing.T) {
 	}
 }
 
-func TestABodyMustClaimToBeJSONAndAnEmptyOneMustNotClaimOtherwise(t *testing.T) {
+func TestContentTypeMustBeJSON(t *testing.T) {
 	a := newAPI(t)
 	id := a.enqueue(`{"task_name":"t"}`).ID
 	token := a.tokens.Sign(id, task.Time{}, time.Now().Add(time.Hour))
@@ -129,7 +129,7 @@ func TestABodyMustClaimToBeJSONAndAnEmptyOneMustNotClaimOtherwise(t *testing.T) 
 	}
 }
 
-func TestABadItemOfABatchIsItsOwnProblem(t *testing.T) {
+func TestInvalidBatchItemDoesNotAffectOtherItems(t *testing.T) {
 	a := newAPI(t)
 	deep := func(n int) string { return strings.Repeat("[", n) + strings.Repeat("]", n) }
 	for name, c := range map[string]struct {
@@ -210,7 +210,7 @@ type brokenStore struct{ task.Store }
 
 func (brokenStore) Create(_ context.Context, r *task.Record) (*task.Record, error) { panic(r.Kwargs) }
 
-func TestNoNameOrValueOfAPayloadIsLogged(t *testing.T) {
+func TestPayloadsAreNotLogged(t *testing.T) {
 	a := newAPI(t)
 	id := a.enqueue(`{"task_name":"t"}`).ID
 	token := a.tokens.Sign(id, task.Time{}, time.Now().Add(time.Hour))
@@ -249,7 +249,7 @@ func TestNoNameOrValueOfAPayloadIsLogged(t *testing.T) {
 	}
 }
 
-func TestCapabilitiesNameTheCallerAndAllItsScopes(t *testing.T) {
+func TestCapabilitiesShowTheCallerAndItsScopes(t *testing.T) {
 	a := newAPI(t)
 	for name, scopes := range map[string]string{"alice": "[enqueue read]", "reader": "[read]", "root": fmt.Sprint(httpapi.Scopes())} {
 		var got struct {
@@ -265,7 +265,7 @@ func TestCapabilitiesNameTheCallerAndAllItsScopes(t *testing.T) {
 	}
 }
 
-func TestAFailureIsRecordedHoweverItIsReported(t *testing.T) {
+func TestMalformedFailureReportIsStillRecorded(t *testing.T) {
 	a := newAPI(t)
 	long := strings.Repeat("é", 35_000) + strings.Repeat("z", 35_000)
 	for name, c := range map[string]struct {
@@ -311,8 +311,8 @@ func TestAFailureIsRecordedHoweverItIsReported(t *testing.T) {
 	}
 }
 
-// TestABatchLeavesOutReplaysThatDoNotFit: a platform would drop the whole answer.
-func TestABatchLeavesOutReplaysThatDoNotFit(t *testing.T) {
+// TestBatchAnswerLeavesOutReplaysThatDoNotFit: a platform would drop the whole answer.
+func TestBatchAnswerLeavesOutReplaysThatDoNotFit(t *testing.T) {
 	a := newAPI(t)
 	result := `"` + strings.Repeat("x", 800_000) + `"`
 	const tasks = 20

@@ -1,6 +1,6 @@
-// Package httpapi is taskgate's wire: the HTTP handler over [task.Service], as
-// openapi.yaml describes it. It decides nothing about tasks; it authenticates,
-// reads, calls, and writes.
+// Package httpapi is the HTTP API over [task.Service]; openapi.yaml describes it.
+// The package authenticates a request, reads it, calls the service and writes the
+// answer. The service makes all decisions about tasks.
 package httpapi
 
 import (
@@ -17,16 +17,16 @@ import (
 	"github.com/taskgate/taskgate/core/task"
 )
 
-// Config is what a main passes in.
+// Config is the configuration of a [Handler].
 type Config struct {
 	Service   *task.Service
 	Auth      Auth
-	PublicURL string // as clients and workers reach the service, no trailing slash; "" = the gateway's BaseURL
+	PublicURL string // the service's URL for clients and workers, no trailing slash; "" = the gateway's BaseURL
 	Log       *slog.Logger
 }
 
-// workTime bounds the work on one request; the time that a client asks to wait
-// comes on top. The platform's own deadline may be earlier.
+// workTime is the maximum time of the work on one request. The wait that a client
+// asks for is added. The platform's own deadline may be earlier.
 const workTime = 10 * time.Second
 
 // Handler serves the API.
@@ -40,23 +40,23 @@ type endpoint struct {
 	name   string // for the log
 	scope  string // the scope that the caller needs; "" = none
 	handle func(*Handler, http.ResponseWriter, *request) error
-	worker bool // a worker calls it: problems carry acknowledge
+	worker bool // workers call this endpoint, so its problems have the member acknowledge
 }
 
-// request is one request on its way through the handler.
+// request is one HTTP request and what the handler knows about it.
 type request struct {
 	*http.Request
 	caller Caller
 	call   task.Call
-	id     string // the task's, from the path
+	id     string // the task's id from the path
 
 	// for the log
 	traceID, taskID string
-	itemErr         error // the first error of a batch's item that is the service's fault
+	itemErr         error // the first error in a batch that is the service's fault
 }
 
-// find returns the endpoints of a path, by method, and the task's id in the path.
-// It compares whole paths, so there are no redirects from other spellings.
+// find returns the endpoints of a path by method, and the task's id in the path. It
+// matches a path exactly and never redirects.
 func find(path string) (methods map[string]endpoint, id string) {
 	switch path {
 	case "/healthz":
@@ -116,9 +116,9 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.log(req, e, seen.status, time.Since(start), err)
 }
 
-// serve checks who sent the request and calls the endpoint. A panic is a defect
-// of the service: by then something may have been sent, so the answer says that
-// the outcome is unknown.
+// serve authenticates the request and calls the endpoint. A panic is a defect of the
+// service. The service may have sent a message before the panic, so the answer says
+// that the outcome is unknown.
 func (h *Handler) serve(w http.ResponseWriter, r *request, methods map[string]endpoint) (e endpoint, err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -150,8 +150,8 @@ func (h *Handler) serve(w http.ResponseWriter, r *request, methods map[string]en
 	return e, e.handle(h, w, r)
 }
 
-// panicText says what a panic was about. Its value may hold a payload, unless
-// it is the runtime's own.
+// panicText returns a description of a panic for the log. The value of a panic may
+// contain a payload, so panicText only shows values that come from the runtime.
 func panicText(p any) string {
 	if err, ok := p.(runtime.Error); ok {
 		return err.Error()
@@ -159,6 +159,7 @@ func panicText(p any) string {
 	return fmt.Sprintf("a value of type %T", p)
 }
 
+// route returns the endpoint of the method. For another method it sets Allow.
 func route(w http.ResponseWriter, methods map[string]endpoint, method string) (endpoint, error) {
 	if methods == nil {
 		return endpoint{}, task.Errorf(UnknownRoute, "the service has nothing at this path")
@@ -180,13 +181,14 @@ func route(w http.ResponseWriter, methods map[string]endpoint, method string) (e
 	return endpoint{}, task.Errorf(MethodNotAllowed, "the path takes %s", strings.Join(allow, ", "))
 }
 
-// work returns the context for the work on a request.
+// workContext returns the context for the work on a request. It ends with the
+// request, or after workTime and wait.
 func (r *request) workContext(wait time.Duration) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(r.Context(), workTime+wait)
 }
 
-// finish returns a context for work that goes on although the client hangs up,
-// until the platform's deadline at most.
+// detachedContext returns a context that does not end when the client hangs up. It
+// ends after workTime, or at the platform's deadline if that is earlier.
 func (r *request) detachedContext() (context.Context, context.CancelFunc) {
 	until := time.Now().Add(workTime)
 	if deadline, ok := r.Context().Deadline(); ok && deadline.Before(until) {

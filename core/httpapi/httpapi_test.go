@@ -168,7 +168,7 @@ func TestTheContract(t *testing.T) {
 	})
 }
 
-func TestOnlyWhoMayIsAnswered(t *testing.T) {
+func TestScopesAreEnforced(t *testing.T) {
 	a := newAPI(t)
 	const enqueue = `{"task_name":"t"}`
 	for name, c := range map[string]struct {
@@ -199,7 +199,7 @@ func TestOnlyWhoMayIsAnswered(t *testing.T) {
 	}
 }
 
-func TestKeysAreTheSameQuotedAndBare(t *testing.T) {
+func TestQuotedAndBareKeysAreEqual(t *testing.T) {
 	a := newAPI(t)
 	id := a.enqueue(`{"task_name":"t"}`, "Idempotency-Key", `a"\b`).ID
 	r := a.good(http.StatusAccepted, "POST", "/v1/tasks", `{"task_name":"t"}`, "Idempotency-Key", `"a\"\\b"`)
@@ -215,7 +215,7 @@ func TestKeysAreTheSameQuotedAndBare(t *testing.T) {
 	}
 }
 
-func TestTheTraceGoesIntoTheMessageAndTheLog(t *testing.T) {
+func TestTraceIsInTheMessageAndTheLog(t *testing.T) {
 	a := newAPI(t)
 	const id = "0af7651916cd43dd8448eb211c80319c"
 	a.enqueue(`{"task_name":"t","args":["secret"]}`, "Traceparent", "00-"+id+"-b7ad6b7169203331-01", "Tracestate", "v=1")
@@ -240,7 +240,7 @@ func TestTheTraceGoesIntoTheMessageAndTheLog(t *testing.T) {
 // panics is a store that panics.
 type panics struct{ task.Store }
 
-func TestAPanicIsAnsweredAsUnknown(t *testing.T) {
+func TestPanicIsAnsweredAsUnknownOutcome(t *testing.T) {
 	a := newAPI(t, func(c *httpapi.Config) { c.Service.Store = panics{} })
 	r, p := a.bad("POST", "/v1/tasks", `{"task_name":"t"}`)
 	if r.StatusCode != http.StatusServiceUnavailable || p.Code != task.Internal || r.Header.Get("Retry-After") == "" {
@@ -251,7 +251,7 @@ func TestAPanicIsAnsweredAsUnknown(t *testing.T) {
 	}
 }
 
-func TestOnlyTheGatewaysOwnWordIsTrusted(t *testing.T) {
+func TestForwardedHeadersAreIgnored(t *testing.T) {
 	a := newAPI(t, func(c *httpapi.Config) { c.Auth, c.PublicURL = httpapi.FromPlatform, "" })
 	_, p := a.bad("POST", "/v1/tasks", `{"task_name":"t"}`, "X-Forwarded-Host", "evil.example", "X-Ms-Client-Principal-Name", "mallory")
 	if p.Code != task.Unauthenticated {
@@ -277,8 +277,8 @@ func TestOnlyTheGatewaysOwnWordIsTrusted(t *testing.T) {
 	}
 }
 
-// TestAHeaderThatDecidesIsGivenOnce: two might be read in two ways.
-func TestAHeaderThatDecidesIsGivenOnce(t *testing.T) {
+// TestRepeatedSecurityHeadersAreRefused: two might be read in two ways.
+func TestRepeatedSecurityHeadersAreRefused(t *testing.T) {
 	var handler http.Handler
 	newAPI(t, func(c *httpapi.Config) { handler = httpapi.New(*c) })
 	for name, c := range map[string]struct {
@@ -302,9 +302,9 @@ func TestAHeaderThatDecidesIsGivenOnce(t *testing.T) {
 	}
 }
 
-// TestAReportOutlivesItsWorker: a worker that dies while its report is being
+// TestReportTakesEffectWhenItsWorkerDisconnects: a worker that dies while its report is being
 // written has reported. Its task must not be worked for again.
-func TestAReportOutlivesItsWorker(t *testing.T) {
+func TestReportTakesEffectWhenItsWorkerDisconnects(t *testing.T) {
 	var handler http.Handler
 	a := newAPI(t, func(c *httpapi.Config) { handler = httpapi.New(*c) })
 	id := a.enqueue(`{"task_name":"t"}`).ID

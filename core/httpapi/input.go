@@ -23,8 +23,8 @@ const (
 	maxBatchBody = 4 << 20
 )
 
-// readJSON returns the request's body, checked to be one acceptable JSON text.
-// Errors: UnsupportedMediaType, BodyTooLarge, InvalidJSON.
+// readJSON returns the request's body after checking that it is one valid JSON text.
+// The error kinds are UnsupportedMediaType, BodyTooLarge and InvalidJSON.
 func readJSON(r *http.Request, limit int64) (jsontext.Value, error) {
 	body, err := readBody(r, limit)
 	if err != nil {
@@ -33,8 +33,8 @@ func readJSON(r *http.Request, limit int64) (jsontext.Value, error) {
 	return parse(body)
 }
 
-// readBody returns a body that claims to be JSON. An empty body need not claim
-// anything: curl -X POST sends no Content-Type.
+// readBody returns the body after checking that the Content-Type is JSON. An empty
+// body needs no Content-Type, because curl -X POST sends none.
 func readBody(r *http.Request, limit int64) ([]byte, error) {
 	body, err := readAll(r, limit)
 	if err != nil {
@@ -79,7 +79,8 @@ func parse(body []byte) (jsontext.Value, error) {
 	return body, nil
 }
 
-// requireEmptyBody accepts an empty body, and {} from clients that always send a body.
+// requireEmptyBody checks that the body is empty. It also accepts {}, because some
+// clients always send a body.
 func requireEmptyBody(r *http.Request) error {
 	body, err := readBody(r, maxBody)
 	if err != nil || len(body) == 0 {
@@ -113,8 +114,8 @@ func idempotencyKey(h http.Header) (string, error) {
 	return key, nil
 }
 
-// unquote returns the contents of an RFC 9651 string, or "" for any other text.
-// Only the quote and the backslash are escaped in one.
+// unquote returns the contents of an RFC 9651 string, or "" for any other text. Such a
+// string has no escapes other than those of the quote and the backslash.
 func unquote(s string) string {
 	var b strings.Builder
 	for i := 1; i < len(s); i++ {
@@ -132,13 +133,13 @@ func unquote(s string) string {
 			b.WriteByte(c)
 		}
 	}
-	return "" // not closed
+	return "" // the closing quote is missing
 }
 
 // trace returns the request's trace context
-// (https://www.w3.org/TR/trace-context/#traceparent-header). The standard says to
-// ignore one that is not valid. There is no regular expression here, because it
-// would have to be compiled at every cold start.
+// (https://www.w3.org/TR/trace-context/#traceparent-header). It ignores a context
+// that is not valid, as the standard says. It uses no regular expression, because
+// each cold start would have to compile one.
 func trace(h http.Header) (traceparent, tracestate, traceID string) {
 	traceparent = h.Get("Traceparent")
 	part := strings.SplitN(traceparent, "-", 5)
@@ -164,8 +165,8 @@ func printable(s string) bool {
 	return !strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r > '~' })
 }
 
-// query returns the query's parameters. Each must have a known name and a value,
-// and may be given once.
+// query returns the query's parameters. Each must have a known name, must have a
+// value, and must not be repeated.
 func query(r *http.Request, known ...string) (map[string]string, error) {
 	values, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
@@ -186,9 +187,9 @@ func query(r *http.Request, known ...string) (map[string]string, error) {
 	return given, nil
 }
 
-// number reads a query parameter that is a JSON number from low to high. The
-// fallback stands for an absent one. [strconv.ParseFloat] alone would also take
-// 1_0, +1, 0x1p4 and Infinity.
+// number reads a query parameter that must be a JSON number from low to high. If the
+// parameter is absent, number returns the fallback. [strconv.ParseFloat] alone would
+// also accept 1_0, +1, 0x1p4 and Infinity.
 func number(given map[string]string, name string, low, high, fallback float64) (float64, error) {
 	text, ok := given[name]
 	if !ok {
@@ -202,7 +203,7 @@ func number(given map[string]string, name string, low, high, fallback float64) (
 	return n, nil
 }
 
-// oneOf checks a query parameter against its allowed values.
+// oneOf checks that a query parameter is absent or has one of the values.
 func oneOf(given map[string]string, name string, values ...string) error {
 	if v, ok := given[name]; ok && !slices.Contains(values, v) {
 		return task.Errorf(InvalidQuery, "%s must be one of: %s", name, strings.Join(values, ", "))
@@ -210,8 +211,8 @@ func oneOf(given map[string]string, name string, values ...string) error {
 	return nil
 }
 
-// names checks query parameters that follow the rule for names: a value that
-// breaks it can match no task.
+// names checks query parameters that filter by a name. A value that breaks the rule
+// for names cannot match any task.
 func names(given map[string]string, parameters ...string) error {
 	for _, p := range parameters {
 		if v, ok := given[p]; ok && !strictjson.ValidName(v, maxName) {
@@ -221,4 +222,4 @@ func names(given map[string]string, parameters ...string) error {
 	return nil
 }
 
-const maxName = 255 // characters of a task_name, queue_name or backend
+const maxName = 255 // maximum characters of a task_name, queue_name or backend

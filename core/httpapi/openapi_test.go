@@ -40,7 +40,7 @@ func TestOpenAPIJSONIsMadeFromTheYAML(t *testing.T) {
 	}
 }
 
-func TestOpenAPIBytesBelongToTheCaller(t *testing.T) {
+func TestOpenAPIReturnsACopy(t *testing.T) {
 	clear(httpapi.OpenAPI())
 	if !json.Valid(httpapi.OpenAPI()) {
 		t.Error("a caller changed the document")

@@ -12,7 +12,7 @@ import (
 	"github.com/taskgate/taskgate/core/task"
 )
 
-// writeJSON writes v with a media type and a status.
+// writeJSON answers with v as JSON.
 func writeJSON(w http.ResponseWriter, r *request, status int, media string, v any) error {
 	body, err := encode(v)
 	if err != nil {
@@ -22,7 +22,7 @@ func writeJSON(w http.ResponseWriter, r *request, status int, media string, v an
 	return nil
 }
 
-// encode renders v. Equal documents give equal bytes, and so equal ETags.
+// encode renders v as JSON. Equal documents give equal bytes.
 func encode(v any) ([]byte, error) {
 	body, err := json.Marshal(v, task.JSONOptions)
 	if err != nil {
@@ -39,11 +39,11 @@ func writeBody(w http.ResponseWriter, r *request, status int, media string, body
 	header.Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(status)
 	if r.Method != http.MethodHead {
-		_, _ = w.Write(body) // an error means that the client has hung up
+		_, _ = w.Write(body) // an error means that the client has disconnected
 	}
 }
 
-// problem answers with an error.
+// problem answers with the problem document of err.
 func (h *Handler) problem(w http.ResponseWriter, r *request, e endpoint, err error) {
 	known := asError(err)
 	p := problemOf(known, maxErrors)
@@ -57,9 +57,10 @@ func (h *Handler) problem(w http.ResponseWriter, r *request, e endpoint, err err
 	if after := retryAfter(known, p.Status); after != "" {
 		w.Header().Set("Retry-After", after)
 	}
-	_ = writeJSON(w, r, p.Status, "application/problem+json", p) // a Problem always encodes
+	_ = writeJSON(w, r, p.Status, "application/problem+json", p) // encoding a Problem never fails
 }
 
+// asError returns err as a task.Error. The kind of an unknown error is Internal.
 func asError(err error) *task.Error {
 	var known *task.Error
 	if !errors.As(err, &known) {
@@ -68,7 +69,7 @@ func asError(err error) *task.Error {
 	return known
 }
 
-// recorder remembers the status, for the log.
+// recorder keeps the status for the log.
 type recorder struct {
 	http.ResponseWriter
 	status int
@@ -79,9 +80,9 @@ func (w *recorder) WriteHeader(status int) {
 	w.ResponseWriter.WriteHeader(status)
 }
 
-// log writes the one line about a request. It holds no payload and no secret:
-// of a refused request it has the problem's code alone, because the detail may
-// quote names and values that the client sent.
+// log writes one line about a request. The line has no payload and no secret. For a
+// refused request it has only the problem's code, because the detail may quote names
+// and values that the client sent.
 func (h *Handler) log(r *request, e endpoint, status int, took time.Duration, err error) {
 	level := slog.LevelInfo
 	attrs := make([]slog.Attr, 0, 10)

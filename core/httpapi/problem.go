@@ -12,7 +12,7 @@ import (
 	"github.com/taskgate/taskgate/core/task"
 )
 
-// The kinds of error that only HTTP has; package task has the others.
+// The kinds of error that only the HTTP API has; package task has the others.
 const (
 	InvalidJSON          task.Kind = "invalid-json"
 	InvalidHeader        task.Kind = "invalid-header"
@@ -26,7 +26,7 @@ const (
 	InvalidBatch         task.Kind = "invalid-batch"
 )
 
-// ProblemType and a problem's code are the problem's type.
+// ProblemType is the start of a problem's type. The problem's code follows.
 const ProblemType = "urn:taskgate:problem:"
 
 // Problem is the body of every error: RFC 9457, application/problem+json.
@@ -41,15 +41,15 @@ type Problem struct {
 	Acknowledge *bool                   `json:"acknowledge,omitempty"` // on events only
 }
 
-// A meaning is how HTTP shows a kind of error.
+// A meaning is the HTTP status and the problem title of a kind of error.
 type meaning struct {
 	status int
 	title  string
 }
 
-// meanings is the one table from kinds to HTTP. A kind that is missing here is a
-// defect of the service, and is shown as internal. That is a 503 and not a 500,
-// because something may have been sent.
+// meanings maps each kind of error to its HTTP status and title. A kind that is
+// missing here is a defect of the service; the client sees Internal instead.
+// Internal is a 503 and not a 500, because a message may have been sent.
 var meanings = map[task.Kind]meaning{
 	InvalidJSON:               {http.StatusBadRequest, "The body is not valid JSON"},
 	InvalidHeader:             {http.StatusBadRequest, "A header is not valid"},
@@ -94,18 +94,18 @@ var meanings = map[task.Kind]meaning{
 // defaultRetry is the Retry-After of a 503 whose error has none, in seconds.
 const defaultRetry = 1
 
-// A problem's length is bounded. A body may consist of mistakes alone, and each
-// takes more room in the answer than in the body; the platform drops an answer
-// that it cannot carry. An item of a batch has less room, so that a hundred of
-// them fit beside accepted tasks.
+// The maximum sizes of a problem's members, in bytes. A body can have very many
+// mistakes, and a mistake needs more bytes in the answer than in the body. A
+// platform drops an answer that is too large. The problem of a batch item is
+// smaller, so that an answer has room for a hundred of them.
 const (
-	maxErrors     = 64 << 10 // bytes of a problem's errors
-	maxItemErrors = 4 << 10
-	maxDetail     = 1 << 10
+	maxErrors     = 64 << 10 // the errors of a problem
+	maxItemErrors = 4 << 10  // the errors of a batch item's problem
+	maxDetail     = 1 << 10  // the detail
 )
 
-// problemOf renders an error, with at most maxBytes of its fields. The client
-// does not see the error's cause.
+// problemOf returns the problem of an error, with at most maxBytes of field errors.
+// It does not show the error's cause to the client.
 func problemOf(e *task.Error, maxBytes int) Problem {
 	m, known := meanings[e.Kind]
 	if !known {
@@ -125,7 +125,8 @@ func problemOf(e *task.Error, maxBytes int) Problem {
 	}
 }
 
-// first returns the errors that fit into maxBytes, and one that counts the rest.
+// first returns the errors that fit into maxBytes. If some do not fit, it adds an
+// error that says how many.
 func first(all []strictjson.FieldError, maxBytes int) []strictjson.FieldError {
 	for i, e := range all {
 		maxBytes -= len(`{"pointer":"","detail":""},`) + len(e.Pointer) + len(e.Detail)
@@ -137,7 +138,7 @@ func first(all []strictjson.FieldError, maxBytes int) []strictjson.FieldError {
 	return all
 }
 
-// retryAfter returns the Retry-After of an error in whole seconds, or "".
+// retryAfter returns the value of Retry-After for an error in whole seconds; "" = none.
 func retryAfter(e *task.Error, status int) string {
 	switch {
 	case e.RetryAfter > 0:

@@ -14,9 +14,9 @@ import (
 	"github.com/taskgate/taskgate/core/task"
 )
 
-// TestEveryKindHasTheStatusThatIsDocumented compares with docs/problems.md,
+// TestEveryKindHasItsDocumentedStatus compares with docs/problems.md,
 // which its own test holds to openapi.yaml.
-func TestEveryKindHasTheStatusThatIsDocumented(t *testing.T) {
+func TestEveryKindHasItsDocumentedStatus(t *testing.T) {
 	text, err := os.ReadFile("../../docs/problems.md")
 	if err != nil {
 		t.Fatal(err)
@@ -34,7 +34,7 @@ func TestEveryKindHasTheStatusThatIsDocumented(t *testing.T) {
 	}
 }
 
-func TestAProblemListsAsManyMistakesAsItHasRoomFor(t *testing.T) {
+func TestProblemSizeIsBounded(t *testing.T) {
 	a := newAPI(t)
 	body := []byte("{")
 	for i := range 5000 {

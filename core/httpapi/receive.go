@@ -12,7 +12,8 @@ import (
 
 var queueReceive = map[string]endpoint{"POST": {name: "receive", scope: ScopeWork, handle: (*Handler).receive}}
 
-// queueOfPath returns the queue of a receive's path. Its name may have slashes.
+// queueOfPath returns the queue's name in the path of a receive request. The name
+// may contain slashes.
 func queueOfPath(path string) (queue string, ok bool) {
 	queue, ok = strings.CutPrefix(path, "/v1/queues/")
 	if !ok {
@@ -22,7 +23,7 @@ func queueOfPath(path string) (queue string, ok bool) {
 	return queue, ok && queue != ""
 }
 
-// receivedItem is one message that is handed out.
+// receivedItem is one message in the answer.
 type receivedItem struct {
 	Message       jsontext.Value    `json:"message"`
 	Attributes    map[string]string `json:"attributes"`

@@ -1,5 +1,5 @@
-// Package demo is the worker that taskgate runs by itself when it is told of no
-// other: five handlers to try the service with.
+// Package demo is the worker that taskgate runs when no other worker is configured.
+// It has five handlers to try the service with.
 package demo
 
 import (
@@ -16,11 +16,11 @@ import (
 
 // Mux returns the demo's handlers:
 //
-//	echo   answers {"args": …, "kwargs": …} as they were sent
-//	add    sums its positional numbers, whole ones exactly
-//	sleep  takes seconds, 0 to 3600, by position or by name, and reports progress
-//	fail   fails for good, with its one positional string if there is one
-//	flaky  fails its first attempts, one or as many as the kwarg failures says
+//	echo   returns {"args": …, "kwargs": …} unchanged
+//	add    returns the sum of its positional numbers; the sum of integers is exact
+//	sleep  sleeps for seconds (0 to 3600; positional or keyword) and reports progress
+//	fail   fails permanently; the error text is its positional string, if there is one
+//	flaky  fails its first attempts; the keyword failures says how many, by default 1
 func Mux() *worker.Mux {
 	mux := worker.NewMux()
 	mux.HandleFunc("echo", echo)
@@ -87,7 +87,7 @@ func sleep(ctx context.Context, t *worker.Task) (any, error) {
 	if seconds < 0 || seconds > 3600 {
 		return nil, worker.Permanent(fmt.Errorf("seconds must be from 0 to 3600, not %v", seconds))
 	}
-	// Progress at every tenth, but not more than four times a second.
+	// Report progress after every tenth, but at most four times a second.
 	steps := int(math.Max(1, math.Min(10, seconds*4)))
 	for i := range steps {
 		select {

@@ -24,7 +24,7 @@ func run(ctx context.Context, name, args, kwargs string, attempt int) (string, e
 	return string(encoded), err
 }
 
-func TestTheDemoDoesWhatItSays(t *testing.T) {
+func TestDemoHandlersReturnTheirDocumentedResults(t *testing.T) {
 	for _, c := range []struct {
 		name, args, kwargs string
 		attempt            int

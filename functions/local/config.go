@@ -15,27 +15,27 @@ import (
 	"github.com/taskgate/taskgate/functions/settings"
 )
 
-// config is what the local main is told by its environment.
+// config holds the settings of the local main.
 type config struct {
 	settings.Service
-	addr        string // to listen on, host:port
+	addr        string // the listening address, host:port
 	data        string // the directory of the database and the token secret
-	workerURL   string // where messages are pushed; "" = the demo worker, or nowhere
-	pull        bool   // nothing is pushed: workers fetch their messages
-	concurrency int    // how many messages are pushed at once
+	workerURL   string // the URL that messages are pushed to; "" = the demo worker, or none if pull is set
+	pull        bool   // nothing is pushed; workers fetch their messages
+	concurrency int    // maximum number of concurrent pushes
 }
 
-// defaultTasks is what a fresh machine begins with: one backend, any queue.
+// defaultTasks is the default of TASKGATE_TASKS: one backend with any queue name.
 const defaultTasks = `{"default": {"BACKEND": "taskgate.LocalBackend", "QUEUES": []}}`
 
-// noWorker as TASKGATE_WORKER_URL means that nothing is pushed.
+// noWorker is the value of TASKGATE_WORKER_URL that turns pushing off.
 const noWorker = "none"
 
-// maxConcurrency is the largest TASKGATE_WORKER_CONCURRENCY. Each push may hold
-// a message of 2 MiB in memory.
+// maxConcurrency is the maximum of TASKGATE_WORKER_CONCURRENCY. Each push can need
+// 2 MiB of memory for its message.
 const maxConcurrency = 1000
 
-// readConfig reads the environment, and reports all its mistakes together.
+// readConfig reads the settings from the environment. Its error lists all mistakes.
 func readConfig(environ []string) (config, error) {
 	env := settings.NewEnv(environ)
 	c := config{
@@ -60,10 +60,10 @@ func readConfig(environ []string) (config, error) {
 	return c, env.Err()
 }
 
-// tokenSecrets returns the secrets of the task tokens: the configured ones, of
-// which the first signs, or one that is made once and kept beside the database.
-// That one goes on verifying when others are configured, so that the messages
-// which it signed can still be reported on.
+// tokenSecrets returns the secrets that verify task tokens. The first one also signs
+// new tokens. If no secret is configured, tokenSecrets makes one and keeps it in a
+// file beside the database. The kept secret still verifies after others are
+// configured, so that workers can report on messages that were queued before.
 func tokenSecrets(dir string, configured [][]byte) ([][]byte, error) {
 	path := filepath.Join(dir, "token-secret")
 	kept, err := readSecret(path)
@@ -84,50 +84,53 @@ func tokenSecrets(dir string, configured [][]byte) ([][]byte, error) {
 	return [][]byte{secret}, nil
 }
 
-// readSecret returns a secret that is kept in a file. Who can read the secret can
-// report on every task, so the file must be its owner's alone, and long enough.
+// readSecret reads the secret in the file at path. Anybody who knows the secret can
+// report on every task. So only the owner may have access to the file, and the
+// secret must be long enough.
 func readSecret(path string) ([]byte, error) {
 	info, err := os.Stat(path)
 	if err != nil {
 		return nil, err
 	}
-	if err := private(path, info, 0o077); err != nil {
+	if err := checkMode(path, info, 0o077, "go="); err != nil {
 		return nil, err
 	}
 	secret, err := os.ReadFile(path)
 	if err == nil && len(secret) < task.MinSecretBytes {
-		err = fmt.Errorf("%s has %d bytes; a token secret has at least %d. Delete it to have a new one made; tasks that are queued can then not be reported on",
+		err = fmt.Errorf("%s has %d bytes; a token secret needs at least %d. If you delete the file, the service makes a new secret, but workers then cannot report on tasks that are already queued",
 			path, len(secret), task.MinSecretBytes)
 	}
 	return secret, err
 }
 
-// private returns an error when a file or directory has one of the forbidden
-// permission bits. Windows has no such bits.
-func private(path string, info fs.FileInfo, forbidden fs.FileMode) error {
+// checkMode returns an error when a file or directory has one of the forbidden
+// permission bits. fix is the chmod mode that removes these bits. Windows does not
+// have them.
+func checkMode(path string, info fs.FileInfo, forbidden fs.FileMode, fix string) error {
 	if mode := info.Mode().Perm(); mode&forbidden != 0 && runtime.GOOS != "windows" {
-		return fmt.Errorf("%s holds secrets and has the mode %#o, with which other users can read or change it; run: chmod go= %s", path, mode, path)
+		return fmt.Errorf("%s holds secrets, but its mode %#o lets other users read or change them; run: chmod %s %s", path, mode, fix, path)
 	}
 	return nil
 }
 
-// checkData refuses a database that every user can read or change: it holds the
-// arguments and results of all tasks, and the tokens of those queued. A group may
-// have it, since Kubernetes gives a volume to the group of the pod (fsGroup).
+// checkData returns an error when users outside the owner's group have access to
+// the database. The database holds the arguments and results of all tasks, and the
+// tokens of queued tasks. The group may have access, because Kubernetes gives a
+// volume to the group of the pod (fsGroup).
 func checkData(dir string) error {
 	path := filepath.Join(dir, "db")
 	info, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil // it will be made for its owner alone
+		return nil // embedded.Open makes the directory, for the owner only
 	}
 	if err != nil {
 		return err
 	}
-	return private(path, info, 0o007)
+	return checkMode(path, info, 0o007, "o=")
 }
 
-// writeDurably makes a file that is there whole or not at all, whenever the
-// machine stops.
+// writeDurably writes a file atomically: after a crash, the file is either complete
+// or does not exist.
 func writeDurably(path string, data []byte) error {
 	temporary := path + ".new"
 	f, err := os.OpenFile(temporary, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)

@@ -21,7 +21,7 @@ import (
 	"github.com/taskgate/taskgate/tests/wait"
 )
 
-func TestTheDemoWorkerRunsEachOfItsTasks(t *testing.T) {
+func TestDemoWorkerRunsEachOfItsTasks(t *testing.T) {
 	p := start(t, t.TempDir())
 	for body, want := range map[string]string{
 		`{"task_name":"add","args":[1,2]}`:                                            "3",
@@ -41,7 +41,7 @@ func TestTheDemoWorkerRunsEachOfItsTasks(t *testing.T) {
 	}
 }
 
-func TestTheCommandsThatItPrintsWork(t *testing.T) {
+func TestPrintedCommandsWork(t *testing.T) {
 	if _, err := exec.LookPath("curl"); err != nil {
 		skip(t, "curl")
 	}
@@ -94,7 +94,7 @@ func TestTheContract(t *testing.T) {
 	})
 }
 
-func TestWhatWasAcceptedSurvivesAKill(t *testing.T) {
+func TestAcceptedTasksSurviveAKill(t *testing.T) {
 	dir, addr := t.TempDir(), "TASKGATE_ADDR=127.0.0.1:"+freePort(t) // messages name it, so it stays
 	p := start(t, dir, addr)
 	long := p.enqueue(`{"task_name":"sleep","args":[1]}`).ID
@@ -114,10 +114,10 @@ func TestWhatWasAcceptedSurvivesAKill(t *testing.T) {
 	}
 }
 
-// TestWhatIsQueuedOutlivesTheServicesAddressAndSecret: the messages name the
+// TestQueuedTasksSurviveAChangeOfAddressAndSecret: the messages name the
 // address at which clients reached the service, and carry tokens that the secret
 // of the data directory signed.
-func TestWhatIsQueuedOutlivesTheServicesAddressAndSecret(t *testing.T) {
+func TestQueuedTasksSurviveAChangeOfAddressAndSecret(t *testing.T) {
 	dir := t.TempDir()
 	p := start(t, dir, `TASKGATE_TASKS={"default":{"BACKEND":"taskgate.LocalBackend","QUEUES":[],"OPTIONS":{"LOCAL_MAX_DELIVERIES":1}}}`)
 	good := p.enqueue(`{"task_name":"add","args":[1,2],"delay_seconds":0.5}`).ID
@@ -135,7 +135,7 @@ func TestWhatIsQueuedOutlivesTheServicesAddressAndSecret(t *testing.T) {
 	}
 }
 
-func TestAMistypedDirectoryHasNoDeadLetters(t *testing.T) {
+func TestDeadLettersCommandFailsForAMissingDirectory(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "mistyped")
 	cmd := exec.Command(binary, "dead-letters")
 	cmd.Env = []string{"TASKGATE_DATA=" + dir}
@@ -148,7 +148,7 @@ func TestAMistypedDirectoryHasNoDeadLetters(t *testing.T) {
 	}
 }
 
-func TestASecondProcessOnTheSameDataIsRefused(t *testing.T) {
+func TestSecondProcessOnTheSameDataIsRefused(t *testing.T) {
 	dir := t.TempDir()
 	p := start(t, dir)
 	second := exec.Command(binary)
@@ -161,7 +161,7 @@ func TestASecondProcessOnTheSameDataIsRefused(t *testing.T) {
 	p.enqueue(`{"task_name":"add","args":[1,2]}`)
 }
 
-func TestItStopsWhenAskedTo(t *testing.T) {
+func TestServiceStopsOnSIGTERM(t *testing.T) {
 	p := start(t, t.TempDir())
 	id := p.enqueue(`{"task_name":"sleep","args":[0.3]}`).ID
 	p.until("it to run", func() bool {
@@ -181,7 +181,7 @@ func TestItStopsWhenAskedTo(t *testing.T) {
 	}
 }
 
-func TestEveryMistakeInTheSettingsIsReportedAtOnce(t *testing.T) {
+func TestAllMistakesInTheSettingsAreReportedTogether(t *testing.T) {
 	cmd := exec.Command(binary)
 	cmd.Env = []string{
 		"TASKGATE_DATA=" + t.TempDir(),
@@ -199,8 +199,8 @@ func TestEveryMistakeInTheSettingsIsReportedAtOnce(t *testing.T) {
 	}
 }
 
-// TestAWorkerInPythonRunsTasks runs the example that docs/workers.md shows.
-func TestAWorkerInPythonRunsTasks(t *testing.T) {
+// TestPythonWorkerRunsTasks runs the example that docs/workers.md shows.
+func TestPythonWorkerRunsTasks(t *testing.T) {
 	python, err := exec.LookPath("python3")
 	if err != nil {
 		skip(t, "python3")
@@ -245,7 +245,7 @@ func fickle(t *testing.T, answers map[string]http.HandlerFunc) string {
 	return server.URL
 }
 
-func TestABadWorkersTasksEndFailedAndHoldUpNobody(t *testing.T) {
+func TestBadWorkerDoesNotBlockOtherTasks(t *testing.T) {
 	crash := func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }
 	released := make(chan struct{})
 	worker := fickle(t, map[string]http.HandlerFunc{

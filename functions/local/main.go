@@ -1,5 +1,5 @@
-// Command local is taskgate as one binary: the API, an embedded durable store
-// and queue, and a push of every message to a worker.
+// Command local is taskgate as one binary. It serves the API, keeps tasks and queues
+// in an embedded database, and pushes each message to a worker.
 package main
 
 import (
@@ -29,9 +29,9 @@ import (
 	"github.com/taskgate/taskgate/functions/settings"
 )
 
-// gcPercent is how much of it, in percent of what is in use, the process lets
-// gather unless GOGC says otherwise. What is in use is a few MiB, and at Go's
-// 100 it would be looked through a hundred times a second under load.
+// gcPercent is the GC target percentage unless GOGC is set. The live heap is a few
+// MiB; with Go's default of 100 the collector would run a hundred times a second
+// under load.
 const gcPercent = 200
 
 func main() {
@@ -46,7 +46,7 @@ func main() {
 	}
 }
 
-// run does what the command line asks: nothing = serve until ctx ends.
+// run executes the command of args. Without a command it serves until ctx ends.
 func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) (err error) {
 	switch {
 	case len(args) == 1 && args[0] == "version":
@@ -61,7 +61,7 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 	}
 	inspect := len(args) == 1
 	if _, err := os.Stat(filepath.Join(c.data, "db")); inspect && err != nil {
-		return err // a mistyped directory has no dead letters, and must not be made
+		return err // do not make a database in a directory whose name was mistyped
 	}
 	if err := checkData(c.data); err != nil {
 		return err
@@ -106,8 +106,9 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 	return serve(ctx, db, server, listener, pusher)
 }
 
-// version returns one line: the version that the go command stamped from the Git
-// tag or commit ("(devel)" outside a Git checkout), the Go release, the platform.
+// version returns one line with the version, the Go release and the platform. The
+// go command stamps the version from the Git tag or commit; it is "(devel)" outside
+// a Git checkout.
 func version() string {
 	module := "(devel)"
 	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
@@ -116,7 +117,7 @@ func version() string {
 	return fmt.Sprintf("taskgate %s (%s, %s/%s)", module, runtime.Version(), runtime.GOOS, runtime.GOARCH)
 }
 
-// banner shows how to try it.
+// banner shows how to try the service.
 const banner = `taskgate listens on http://%s and keeps its data in %s. Enqueue a task and look its result up:
 
   id=$(curl -s %s/v1/tasks%s -H 'Content-Type: application/json' -d '{"task_name":"add","args":[1,2]}' | sed 's/^{"id":"\([^"]*\)".*/\1/')
@@ -124,8 +125,8 @@ const banner = `taskgate listens on http://%s and keeps its data in %s. Enqueue 
 
 `
 
-// reachable returns where this machine reaches a listener: one on every address
-// is on its own, too.
+// reachable returns the address at which this machine can reach the listener. For a
+// listener on all addresses that is 127.0.0.1.
 func reachable(addr net.Addr) string {
 	if tcp, ok := addr.(*net.TCPAddr); ok && tcp.IP.IsUnspecified() {
 		return net.JoinHostPort("127.0.0.1", strconv.Itoa(tcp.Port))
@@ -133,10 +134,10 @@ func reachable(addr net.Addr) string {
 	return addr.String()
 }
 
-// stopTime is how long a stop waits for the requests under way.
+// stopTime is how long a stop waits for running requests.
 const stopTime = 5 * time.Second
 
-// serve runs the API and the push until ctx ends or either of them cannot go on.
+// serve runs the API and the pusher until ctx ends or one of them fails.
 func serve(ctx context.Context, db *embedded.DB, server *http.Server, listener net.Listener, pusher *push.Pusher) error {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
@@ -144,11 +145,12 @@ func serve(ctx context.Context, db *embedded.DB, server *http.Server, listener n
 	go func() {
 		select {
 		case <-db.Failed():
-			stop(errors.New("the disk refused a write"))
+			stop(errors.New("a write to disk failed"))
 		case <-ctx.Done():
 		}
 	}()
-	// The API outlives the push: tasks that finish during a stop still report.
+	// The API stops after the pusher, so that workers can report tasks that finish
+	// during the stop.
 	pushed := pusher.Run(ctx)
 	shutdown, cancel := context.WithTimeout(context.Background(), stopTime)
 	defer cancel()
@@ -159,7 +161,7 @@ func serve(ctx context.Context, db *embedded.DB, server *http.Server, listener n
 	return err
 }
 
-// printDeadLetters writes the dead letters as JSON lines, the oldest first.
+// printDeadLetters writes each dead letter as a line of JSON, the oldest first.
 func printDeadLetters(ctx context.Context, db *embedded.DB, w io.Writer) error {
 	var last embedded.DeadLetter
 	for {

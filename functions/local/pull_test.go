@@ -65,7 +65,7 @@ func pulling(t *testing.T, dir string, environ ...string) *process {
 	return start(t, dir, append(environ, "TASKGATE_WORKER_URL=none")...)
 }
 
-func TestFetchedMessageSurvivesKillsAndGoesWithTheEndOfItsTask(t *testing.T) {
+func TestFetchedMessageSurvivesKillsUntilItsTaskEnds(t *testing.T) {
 	dir := t.TempDir()
 	p := pulling(t, dir)
 	id := p.enqueue(`{"task_name":"t","args":[1.10]}`).ID
@@ -94,7 +94,7 @@ func TestFetchedMessageSurvivesKillsAndGoesWithTheEndOfItsTask(t *testing.T) {
 	}
 }
 
-func TestFetchedMessageComesAgain(t *testing.T) {
+func TestFetchedMessageIsRedelivered(t *testing.T) {
 	t.Parallel()
 	p := pulling(t, t.TempDir())
 	p.enqueue(`{"task_name":"t","queue_name":"mail"}`)
@@ -139,7 +139,7 @@ func TestDeadLettersOfFetchedMessagesAreReportedByTheProcess(t *testing.T) {
 	}
 }
 
-func TestMessageOfATaskThatEndedBeforeIsRemovedByTheAnswer(t *testing.T) {
+func TestMessageOfAnEndedTaskIsRemovedByTheAnswer(t *testing.T) {
 	t.Parallel()
 	p := pulling(t, t.TempDir())
 	id := p.enqueue(`{"task_name":"t","expires_at":"` + time.Now().Add(time.Second).UTC().Format(time.RFC3339Nano) + `"}`).ID
@@ -156,7 +156,7 @@ func TestMessageOfATaskThatEndedBeforeIsRemovedByTheAnswer(t *testing.T) {
 	}
 }
 
-func TestReceiveNeedsItsScopeAndABackendThatDoesNotPush(t *testing.T) {
+func TestReceiveNeedsTheScopeAndAPullBackend(t *testing.T) {
 	t.Parallel()
 	p := pulling(t, t.TempDir(), "TASKGATE_AUTH=keys",
 		"TASKGATE_API_KEYS="+apiKey("alice", "enqueue+read")+","+apiKey("worker", "work"),
@@ -193,7 +193,7 @@ func TestReceiveNeedsItsScopeAndABackendThatDoesNotPush(t *testing.T) {
 	}
 }
 
-func TestFilesWithSecretsMustBeTheOwnersAlone(t *testing.T) {
+func TestFilesWithSecretsMustBePrivate(t *testing.T) {
 	long := strings.Repeat("s", 32)
 	for name, c := range map[string]struct {
 		secret string
@@ -208,7 +208,7 @@ func TestFilesWithSecretsMustBeTheOwnersAlone(t *testing.T) {
 		"empty":                      {"", 0o600, 0o700, "0 bytes"},
 		"readable by the group":      {long, 0o640, 0o700, "chmod go="},
 		"readable by all":            {"x", 0o644, 0o700, "chmod go="},
-		"a database readable by all": {long, 0o600, 0o755, "chmod go="},
+		"a database readable by all": {long, 0o600, 0o755, "chmod o="},
 	} {
 		dir := t.TempDir()
 		path, db := filepath.Join(dir, "token-secret"), filepath.Join(dir, "db")

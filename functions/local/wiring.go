@@ -14,14 +14,15 @@ import (
 	"github.com/taskgate/taskgate/functions/wiring"
 )
 
-// maxPayloadBytes is what the embedded store holds of args, kwargs and metadata.
+// maxPayloadBytes is the maximum size of args, kwargs and metadata together.
 const maxPayloadBytes = 1 << 20
 
-// api wires the service over the embedded database.
+// api returns the API's configuration, with the embedded database as the store and
+// the queue.
 func (c config) api(db *embedded.DB, log *slog.Logger) httpapi.Config {
 	backends := map[string]task.Backend{}
 	for _, b := range c.Backends {
-		options := b.Options.(*settings.LocalOptions) // the only kind that this main serves
+		options := b.Options.(*settings.LocalOptions) // readConfig accepts no other kind of backend
 		backends[b.Alias] = wiring.Backend(b, "local", db.Dispatcher(b.Alias, embedded.DispatcherOptions{
 			MaxDeliveries: options.MaxDeliveries,
 			Receive:       c.pull,
@@ -30,9 +31,10 @@ func (c config) api(db *embedded.DB, log *slog.Logger) httpapi.Config {
 	return wiring.API(c.Service, db, maxPayloadBytes, backends, log)
 }
 
-// pusher wires the queue to the configured worker, to the demo worker, or to
-// none. In each case this process finds the dead letters and reports them: to
-// itself, at own, whatever address clients use now or used when a message was queued.
+// pusher returns the pusher to the configured worker, to the demo worker, or to none.
+// In each case this process reports the dead letters itself. It sends these reports
+// to its own API at the URL own, and not to the URL in the message, because the
+// service's public URL may have changed since the message was queued.
 func (c config) pusher(db *embedded.DB, own string, log *slog.Logger) (*push.Pusher, error) {
 	builtIn, err := worker.New(worker.Config{
 		Handler: demo.Mux(), EventsBase: own, Rebase: true, Client: push.NewClient(c.concurrency), Log: log,
@@ -51,7 +53,7 @@ func (c config) pusher(db *embedded.DB, own string, log *slog.Logger) (*push.Pus
 	return p, nil
 }
 
-// deliverTo gives messages to a worker in this process.
+// deliverTo returns a deliverer to a worker in this process.
 func deliverTo(f func(context.Context, worker.Delivery) worker.Outcome) push.Deliverer {
 	return push.DelivererFunc(func(ctx context.Context, d embedded.Delivery) (push.Outcome, error) {
 		o := f(ctx, worker.Delivery{Body: d.Body, Attributes: d.Attributes})

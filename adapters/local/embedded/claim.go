@@ -9,17 +9,17 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 )
 
-// Delivery is a message that its holder has claimed, until the holder
-// acknowledges, releases or refuses it.
+// Delivery is a claimed message. The delivery ends when its holder acknowledges,
+// releases or refuses the message.
 type Delivery struct {
 	Queue
 	ID         string // the task's
 	Body       []byte
 	Attributes map[string]string
 	Count      int       // which delivery of the message this is, from 1
-	Dead       bool      // a dead letter, to be reported; Count is which attempt at that
-	Refusals   int       // how often the message was refused while others were taken
-	RefusedAt  time.Time // when it was last refused; zero = never
+	Dead       bool      // the message is a dead letter to report; Count is then which attempt to report it
+	Refusals   int       // how often the worker refused this message while it accepted others
+	RefusedAt  time.Time // when the worker last refused this message; zero = never
 
 	db    *DB
 	claim *claim
@@ -33,8 +33,8 @@ func (d Delivery) Started() <-chan struct{} {
 	return d.claim.started
 }
 
-// LeaseUntil returns the end of the lease of the attempt that runs, as far as
-// this delivery has seen one; zero = none.
+// LeaseUntil returns the end of the running attempt's lease. Zero = no attempt
+// has reported a lease during this delivery.
 func (d Delivery) LeaseUntil() time.Time {
 	if d.claim == nil {
 		return time.Time{}
@@ -47,24 +47,26 @@ func (d Delivery) LeaseUntil() time.Time {
 	return time.UnixMicro(d.claim.lease)
 }
 
-// syncClaimsFor is for how long after Open a claim waits until its count is on disk.
-// Later ones get there within lazyDelay, unless the process ends before: then a
-// message that ends it is claimed again right after the restart, and counted.
+// syncClaimsFor is how long after Open each claim syncs its delivery count to
+// disk before it returns. Later, counts reach the disk within lazyDelay, so a
+// crash can lose the last ones. A message that crashes the process is claimed
+// again right after the restart. That delivery is then counted durably, so the
+// message runs out of deliveries in the end.
 const syncClaimsFor = 2 * time.Second
 
-// candidate is a message that was due and unclaimed, and now has a claim.
+// candidate is a due message that claimDue has claimed.
 type candidate struct {
 	id    string
 	due   int64
 	claim *claim
 }
 
-// Claim returns at most limit messages of the queue that are due, perhaps none:
-// the largest priority first and within it the longest due. Errors are
-// Unavailable.
+// Claim claims and returns at most limit due messages of the queue, perhaps none.
+// The largest priority comes first; within one priority, the message that has been
+// due longest comes first. Errors are Unavailable.
 //
-// A message delivered as often as it may be is not returned any more but
-// becomes a dead letter, which the dead letters' feed returns.
+// Claim does not return a message that is out of deliveries. That message becomes
+// a dead letter, and the feed of dead letters returns it.
 func (f *Feed) Claim(ctx context.Context, limit int) (deliveries []Delivery, err error) {
 	d := f.db
 	end, err := d.begin(ctx, "claim", "")
@@ -83,7 +85,7 @@ func (f *Feed) Claim(ctx context.Context, limit int) (deliveries []Delivery, err
 			if len(deliveries) == 0 {
 				return nil, unavailable("claim", c.id, err)
 			}
-			break // what was taken is its holder's; the next claim meets the error
+			break // the caller holds the deliveries so far; the next Claim returns the error
 		}
 		if taken {
 			deliveries = append(deliveries, delivery)
@@ -97,7 +99,7 @@ func (f *Feed) Claim(ctx context.Context, limit int) (deliveries []Delivery, err
 	return deliveries, nil
 }
 
-// claimDue gives claims to the first unclaimed messages that are due.
+// claimDue claims the first due messages that nobody has claimed.
 func (f *Feed) claimDue(limit int) (due []candidate, err error) {
 	s := &f.db.queue
 	s.mu.Lock()
@@ -117,7 +119,7 @@ func (f *Feed) claimDue(limit int) (due []candidate, err error) {
 	return due, err
 }
 
-// unclaim gives marked messages back as they were.
+// unclaim ends these claims; the messages stay unchanged in the queue.
 func (d *DB) unclaim(due []candidate) {
 	d.queue.mu.Lock()
 	defer d.queue.mu.Unlock()
@@ -133,10 +135,10 @@ func (d *DB) unclaimLocked(due []candidate) {
 	}
 }
 
-// take counts the delivery and reads the message. False = the entry has gone or
-// moved since it was marked, or has been delivered often enough.
+// take counts the delivery and reads the message. It returns false when the entry
+// was removed or moved after it was claimed, or when it is out of deliveries.
 func (d *DB) take(c candidate) (_ Delivery, taken bool, err error) {
-	defer d.locks.lock(c.id)() // waits until the entry itself is on disk
+	defer d.locks.lock(c.id)() // waits until the entry is on disk
 
 	e, found, err := d.claimedEntry(c)
 	if err != nil || !found {
@@ -168,8 +170,9 @@ func (d *DB) take(c candidate) (_ Delivery, taken bool, err error) {
 	return delivery, err == nil, err
 }
 
-// marked returns the entry of a marked message, under its lock. When it has
-// gone or moved since, its claim ends.
+// claimedEntry returns the entry of a claimed message. The caller holds the id's
+// lock. If the entry was removed or moved after the claim, claimedEntry ends the
+// claim and returns false.
 func (d *DB) claimedEntry(c candidate) (e entry, found bool, err error) {
 	e, found, err = d.entry(c.id)
 	if err != nil || found && e.Due == c.due && d.holds(c.id, c.claim) {
@@ -197,32 +200,33 @@ func (d *DB) delivery(c candidate, e entry) (Delivery, error) {
 	return delivery, err
 }
 
-// holds reports whether the claim is still the message's.
+// holds reports whether c is still the current claim on the message.
 func (d *DB) holds(id string, c *claim) bool {
 	d.queue.mu.Lock()
 	defer d.queue.mu.Unlock()
 	return d.queue.claims[id] == c
 }
 
-// Acknowledge ends the delivery: the message is done, and leaves the queue. A
-// dead letter stays in the list of them, as reported.
+// Acknowledge ends the delivery and removes the message from the queue. A dead
+// letter stays in the list of dead letters and counts as reported.
 func (d *DB) Acknowledge(ctx context.Context, delivery Delivery) error {
 	return d.endDelivery(ctx, "acknowledge", delivery, false, (*entry).done)
 }
 
-// Backoff as the delay of a release leaves the wait to the queue.
+// Backoff is a delay for [DB.Release]: the queue chooses the delay itself, and
+// the delay grows with each delivery.
 const Backoff time.Duration = -1
 
-// Release ends the delivery: the message is due again after delay, but not
-// before the end of a lease that the task's attempt holds. When this was the
-// last delivery that it may have, it is a dead letter at once.
+// Release ends the delivery. The message is due again after delay, but not before
+// the end of a lease that an attempt at the task holds. If the message is out of
+// deliveries, it becomes a dead letter at once.
 func (d *DB) Release(ctx context.Context, delivery Delivery, delay time.Duration) error {
 	return d.endDelivery(ctx, "release", delivery, true, func(e *entry) { e.release(d.now(), delay) })
 }
 
-// Refuse ends a delivery that was none, because the worker was too busy to take
-// the message: it is not counted. The message is due again after delay. Counted
-// = the refusal itself is counted, in [Delivery.Refusals].
+// Refuse ends a delivery that the worker was too busy to accept. The delivery is
+// not counted, and the message is due again after delay. If counted is true,
+// [Delivery.Refusals] grows by one.
 func (d *DB) Refuse(ctx context.Context, delivery Delivery, delay time.Duration, counted bool) error {
 	return d.endDelivery(ctx, "refuse", delivery, false, func(e *entry) {
 		now := d.now()
@@ -235,8 +239,9 @@ func (d *DB) Refuse(ctx context.Context, delivery Delivery, delay time.Duration,
 	})
 }
 
-// settle changes the entry of a delivery that is still its holder's, and ends
-// the claim. That the message was removed or replaced meanwhile is no error.
+// endDelivery changes the entry and ends the claim, if the holder still has the
+// claim. If the message was removed or replaced meanwhile, endDelivery does
+// nothing and returns nil.
 func (d *DB) endDelivery(ctx context.Context, op string, delivery Delivery, durable bool, change func(*entry)) error {
 	end, err := d.begin(ctx, op, delivery.ID)
 	if err != nil {
@@ -249,7 +254,7 @@ func (d *DB) endDelivery(ctx context.Context, op string, delivery Delivery, dura
 	}
 	e, found, err := d.entry(delivery.ID)
 	if err == nil && !found {
-		err = errors.New("a claim without its message")
+		err = errors.New("the claimed message is not in the database")
 	}
 	if err == nil {
 		next := e
@@ -265,7 +270,7 @@ func (d *DB) endDelivery(ctx context.Context, op string, delivery Delivery, dura
 	return nil
 }
 
-// commitMove commits a batch that moves an entry, and ends its claim.
+// commitMove commits a batch that moves an entry, and ends the entry's claim.
 func (d *DB) commitMove(b *pebble.Batch, id string, e entry, durable bool) error {
 	if err := d.commit(b, durable || e.DeadAt != 0); err != nil {
 		return err
@@ -279,10 +284,11 @@ func (d *DB) commitMove(b *pebble.Batch, id string, e entry, durable bool) error
 	return nil
 }
 
-// outOfDeliveries reports whether the message may not be delivered again.
+// outOfDeliveries reports whether the message has had all its deliveries.
 func (e entry) outOfDeliveries() bool { return e.DeadAt == 0 && e.Deliveries >= e.MaxDeliveries }
 
-// handedOut is how often the message, or the dead letter, was handed out.
+// handedOut returns how often the message was delivered; for a dead letter, how
+// often its report was.
 func (e entry) handedOut() uint32 {
 	if e.DeadAt != 0 {
 		return e.Reports
@@ -290,10 +296,12 @@ func (e entry) handedOut() uint32 {
 	return e.Deliveries
 }
 
-// done ends the entry: the message is removed, or the dead letter is reported.
+// done makes the entry never due again: put then removes the message, or keeps the
+// dead letter as reported.
 func (e *entry) done() { e.Due = 0 }
 
-// release makes the entry due after delay, or a dead letter.
+// release makes the entry due after delay. It makes the entry a dead letter if
+// that is out of deliveries.
 func (e *entry) release(now time.Time, delay time.Duration) {
 	if e.outOfDeliveries() {
 		e.makeDead(now)
@@ -311,15 +319,15 @@ func (e *entry) makeDead(now time.Time) {
 	e.Due, e.HeldUntil = e.DeadAt, 0
 }
 
-// The wait before a redelivery is drawn from 0 to a bound that doubles with each
-// delivery from minBackoff to maxBackoff.
+// The wait before a redelivery is random, between 0 and a bound. The bound starts
+// at minBackoff and doubles with each delivery, up to maxBackoff.
 const (
 	minBackoff = time.Second
 	maxBackoff = 5 * time.Minute
 )
 
-// backoff is how long to wait after the count-th delivery, with full jitter, so
-// that messages that failed together do not come again together.
+// backoff returns the wait after the count-th delivery. The full jitter spreads
+// the redeliveries of messages that failed at the same time.
 func backoff(count uint32) time.Duration {
 	bound := maxBackoff
 	if count < 10 { // 1 s · 2⁹ is beyond maxBackoff

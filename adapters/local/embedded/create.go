@@ -10,23 +10,24 @@ import (
 	"github.com/taskgate/taskgate/core/task"
 )
 
-// creation is a record on its way into the database, and what became of it.
+// creation is one record to create, and the outcome.
 type creation struct {
 	*task.Record
-	message *task.Outgoing // queued in the same commit; nil = none
-	entry   entry          // of the message
-	head    []byte         // of the message
+	message *task.Outgoing // stored in the same commit; nil = none
+	entry   entry          // the state of the message
+	head    []byte         // the encoded head of the message
 
-	value    []byte
-	existing *task.Record
-	err      error // set already = it is not tried
+	value    []byte       // the encoded record
+	existing *task.Record // the record that already has the id; nil = none
+	err      error        // create skips a creation that already has an error
 }
 
-// firstRevision is what every record has when it is new.
+// firstRevision is the revision of a new record.
 const firstRevision = 1
 
-// create stores, in one commit, those records whose ids are new, and their
-// messages. Of several with one id the first is stored and the others find it.
+// create stores the records whose ids are new, and their messages, in one commit.
+// If several records have the same id, create stores the first; for the others
+// that one is the existing record.
 func (d *DB) create(ctx context.Context, cs ...*creation) {
 	ids, size := make([]string, 0, len(cs)), 0
 	for _, c := range cs {
@@ -54,7 +55,8 @@ func (d *DB) create(ctx context.Context, cs ...*creation) {
 	}
 }
 
-// createNew does so under the locks. Its error is that of the commit.
+// createNew does the work of create. The caller holds the locks of all ids. The
+// error concerns the whole commit.
 func (d *DB) createNew(cs []*creation, size int) error {
 	b := d.pebble.NewBatchWithSize(size)
 	first := make(map[string]*creation, len(cs))
@@ -103,7 +105,7 @@ func (d *DB) createNew(cs []*creation, size int) error {
 	return nil
 }
 
-// store adds to b what is stored of c.
+// store adds c's record, index and message to b.
 func (d *DB) store(b *pebble.Batch, c *creation) error {
 	ix := index{EnqueuedAt: c.EnqueuedAt.UnixMicro(), DeleteAfter: c.DeleteAfter.UnixMicro(), Revision: firstRevision}
 	err := errors.Join(
@@ -115,7 +117,7 @@ func (d *DB) store(b *pebble.Batch, c *creation) error {
 	return err
 }
 
-// size is about what c takes in a batch.
+// size estimates how many bytes c takes in a batch.
 func (c *creation) size() int {
 	const keys = 512
 	n := keys + len(c.value) + len(c.head)

@@ -9,20 +9,20 @@ import (
 	"github.com/taskgate/taskgate/core/task"
 )
 
-// DeadLetter is a message that was delivered as often as it may be and never
-// acknowledged. It is kept until its task's record expires.
+// DeadLetter is a message that had all its deliveries and was never acknowledged.
+// The queue keeps it until its task's record expires.
 type DeadLetter struct {
 	Queue
 	ID         string // the task's
 	Body       []byte
 	Attributes map[string]string
 	Deliveries int
-	At         task.Time // when it died
-	Reported   bool      // the report that it died was acknowledged
+	At         task.Time // when the message became a dead letter
+	Reported   bool      // the report of the dead letter was acknowledged
 }
 
-// DeadLetters returns at most limit dead letters, the oldest first, from those
-// after the given one; the zero DeadLetter = from the oldest.
+// DeadLetters returns at most limit dead letters, the oldest first. It starts after
+// the given dead letter; the zero DeadLetter = start with the oldest.
 func (d *DB) DeadLetters(ctx context.Context, after DeadLetter, limit int) (letters []DeadLetter, err error) {
 	end, err := d.begin(ctx, "list dead letters", "")
 	if err != nil {
@@ -52,7 +52,8 @@ func (d *DB) DeadLetters(ctx context.Context, after DeadLetter, limit int) (lett
 	return letters, nil
 }
 
-// deadLetter reads what a key of the list stands for, unless it has just gone.
+// deadLetter reads the dead letter that a key of the list names. It returns false
+// if the dead letter was removed meanwhile.
 func (d *DB) deadLetter(key []byte) (letter DeadLetter, found bool, err error) {
 	micros, id := parseTimeKey(key)
 	letter = DeadLetter{ID: id, At: at(micros)}

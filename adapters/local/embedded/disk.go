@@ -13,23 +13,23 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// pebbleOptions returns pebble's options for a small process: a few MiB of memory, and
-// a restart that replays at most one memtable.
+// pebbleOptions returns pebble's options for a small process. It needs a few MiB of
+// memory, and a restart replays at most one memtable.
 func pebbleOptions(fs vfs.FS, lock *pebble.Lock, f *failure) *pebble.Options {
 	o := &pebble.Options{
 		FS:                 fs,
 		Lock:               lock,
 		Logger:             f,
 		FormatMajorVersion: pebble.FormatTableFormatV6,
-		// Of the cache pebble takes what its memtables hold, up to two of them.
-		// Without room beside them, each look for an id reads blocks from files.
+		// Up to two memtables count against the cache. Without more room in the
+		// cache, each lookup of an id would read blocks from files.
 		CacheSize:             16 << 20,
 		MemTableSize:          4 << 20,
-		L0CompactionThreshold: 8, // fewer compactions of what was just flushed
+		L0CompactionThreshold: 8, // compact newly flushed tables less often
 		MaxOpenFiles:          256,
 		DisableTableStats:     true,
 		EventListener: &pebble.EventListener{
-			BackgroundError: func(error) {}, // pebble tries again; a failing log is seen by the next commit
+			BackgroundError: func(error) {}, // pebble retries; if the log fails, the next commit reports that
 		},
 	}
 	o.Experimental.FileCacheShards = 1
@@ -40,28 +40,29 @@ func pebbleOptions(fs vfs.FS, lock *pebble.Lock, f *failure) *pebble.Options {
 	return o
 }
 
-// tablePerKind ends a table where the next kind of key begins. Most kinds grow at
-// their end, so that their tables do not overlap: they are looked into for what
-// they have alone, and compactions leave them as they are.
+// tablePerKind makes pebble start a new table where the next kind of key begins.
+// Most kinds of key grow at the end only, so their tables do not overlap. A lookup
+// then reads only the table that can have the key, and compactions need not
+// rewrite these tables.
 func tablePerKind(key []byte) (policy pebble.SpanPolicy, end []byte, err error) {
 	return pebble.SpanPolicy{}, []byte{key[0] + 1}, nil
 }
 
-// makeDir makes the data directory for its owner alone: it holds payloads. The
-// parent is synced so that a crash does not take the new directory away.
+// makeDir makes the data directory. Only the owner can read it, because it holds
+// payloads. makeDir syncs the parent, so that the new directory survives a crash.
 func makeDir(fs vfs.FS, dir string) error {
 	if err := fs.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
 	parent, err := fs.OpenDir(filepath.Dir(dir))
 	if err != nil {
-		return nil // not ours to open, so not ours to have changed
+		return nil // without the right to open the parent, the process cannot have changed it
 	}
 	return errors.Join(parent.Sync(), parent.Close())
 }
 
-// commit writes b. With durable it returns when b is on disk, in an fsync
-// shared with every commit that waits; otherwise b is there within lazyDelay.
+// commit writes b. If durable is true, commit returns when b is on disk;
+// concurrent commits share an fsync. Otherwise b reaches the disk within lazyDelay.
 func (d *DB) commit(b *pebble.Batch, durable bool) (err error) {
 	defer d.failure.recovered(&err)
 	options := pebble.Sync
@@ -72,10 +73,10 @@ func (d *DB) commit(b *pebble.Batch, durable bool) (err error) {
 	if err := b.Commit(options); err != nil {
 		return err
 	}
-	return b.Close() // a batch that failed may still be pebble's, and is left to it
+	return b.Close() // a failed batch is not closed, because pebble may still use it
 }
 
-// sync puts every write so far on disk.
+// sync returns when all earlier writes are on disk.
 func (d *DB) sync() (err error) {
 	defer d.failure.recovered(&err)
 	return d.pebble.LogData(nil, pebble.Sync)
@@ -84,14 +85,15 @@ func (d *DB) sync() (err error) {
 func (d *DB) syncLater() {
 	end, err := d.begin(context.Background(), "sync", "")
 	if err != nil {
-		return // closed, which syncs, or failed
+		return // Close has synced already, or the disk has failed
 	}
 	defer end()
 	_ = d.sync() // the failure is remembered, and every later operation reports it
 }
 
-// failure remembers that the log could not be written. It is pebble's logger,
-// since that is whom pebble tells; otherwise it is quiet.
+// failure keeps the error of a failed write to pebble's log. It implements
+// pebble's Logger, because pebble reports that error only by Logger.Fatalf. It
+// discards all other log lines.
 type failure struct {
 	mu     sync.Mutex
 	err    error
@@ -101,10 +103,11 @@ type failure struct {
 func (*failure) Infof(string, ...any)  {}
 func (*failure) Errorf(string, ...any) {}
 
-// Fatalf must not return. In a commit the panic is caught by recovered, and
-// becomes the commit's error; in pebble's own goroutines it ends the process.
+// Fatalf must not return, so it panics. In a commit, recovered turns the panic into
+// the commit's error. In pebble's own goroutines the panic ends the process.
 func (*failure) Fatalf(format string, args ...any) { panic(fmt.Errorf(format, args...)) }
 
+// recovered, when deferred, turns a panic of Fatalf into err and keeps the error.
 func (f *failure) recovered(err *error) {
 	p := recover()
 	if p == nil {
@@ -112,29 +115,32 @@ func (f *failure) recovered(err *error) {
 	}
 	cause, ok := p.(error)
 	if !ok {
-		panic(p) // a defect, not the disk
+		panic(p) // a defect in the program, not a failed disk
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.err == nil {
-		f.err = fmt.Errorf("the disk failed, and the database must be opened anew: %w", cause)
+		f.err = fmt.Errorf("the disk failed; restart the process to open the database again: %w", cause)
 		close(f.channel())
 	}
 	*err = f.err
 }
 
+// cause returns the kept error, or nil.
 func (f *failure) cause() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.err
 }
 
+// done returns a channel that is closed when the disk fails.
 func (f *failure) done() <-chan struct{} {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.channel()
 }
 
+// channel is called with the lock held.
 func (f *failure) channel() chan struct{} {
 	if f.closed == nil {
 		f.closed = make(chan struct{})
@@ -142,17 +148,17 @@ func (f *failure) channel() chan struct{} {
 	return f.closed
 }
 
-// lazyDelay is how long a write that nobody waits for may stay off the disk.
+// lazyDelay is the longest time until a write that is not durable at once is synced.
 const lazyDelay = 20 * time.Millisecond
 
-// lazySync puts writes that nobody waits for on disk, many in one fsync.
+// lazySync syncs writes that no caller waits for. Many writes share one fsync.
 type lazySync struct {
 	mu    sync.Mutex
-	timer *time.Timer // nil = nothing waits
+	timer *time.Timer // nil = no write is waiting for a sync
 	ended bool
 }
 
-// arm makes sure that sync is called within lazyDelay.
+// arm ensures that sync is called within lazyDelay.
 func (l *lazySync) arm(sync func()) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -170,6 +176,7 @@ func (l *lazySync) arm(sync func()) {
 	})
 }
 
+// stop prevents further calls of sync.
 func (l *lazySync) stop() {
 	l.mu.Lock()
 	defer l.mu.Unlock()

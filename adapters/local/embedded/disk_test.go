@@ -64,7 +64,7 @@ func TestAFullOrBrokenDiskRefusesAndLosesNothing(t *testing.T) {
 	}
 }
 
-func TestADirectoryThatCannotBeWrittenIsReportedAtStart(t *testing.T) {
+func TestUnwritableDirectoryIsReportedAtStart(t *testing.T) {
 	readOnly := errorfs.Wrap(vfs.NewMem(), errorfs.InjectorFunc(func(op errorfs.Op) error {
 		if op.Kind.ReadOrWrite() == errorfs.OpIsWrite {
 			return &fs.PathError{Op: "write", Path: op.Path, Err: syscall.EROFS}

@@ -12,27 +12,33 @@ import (
 	"github.com/taskgate/taskgate/core/task"
 )
 
-// Route is the only way that a message goes here.
+// Route is the only route of the local queue.
 const Route = "local"
 
-// MaxMessageBytes is the most that a message's body may have.
+// MaxMessageBytes is the maximum size of a message's body.
 const MaxMessageBytes = 2 << 20
 
-// DefaultMaxDeliveries is how often a message is delivered before it is a dead
-// letter, unless the backend says otherwise.
+// DefaultMaxDeliveries is how many deliveries a message has before it becomes a
+// dead letter, unless the backend configures another number.
 const DefaultMaxDeliveries = 20
 
-// Dispatcher fills the queues of one backend: a [task.AtomicDispatcher].
+// The optional ports of a dispatcher that the local queue implements.
+var (
+	_ task.AtomicDispatcher = (*Dispatcher)(nil)
+	_ task.Receiver         = (*Dispatcher)(nil)
+)
+
+// Dispatcher puts messages into the queues of one backend.
 type Dispatcher struct {
 	db      *DB
 	backend string
 	options DispatcherOptions
 }
 
-// DispatcherOptions are what a [Dispatcher] is told; the zero value is the default.
+// DispatcherOptions are the options of a [Dispatcher]. The zero value has the defaults.
 type DispatcherOptions struct {
-	MaxDeliveries int  // how often a message is delivered at most; 0 = [DefaultMaxDeliveries]
-	Receive       bool // workers fetch the messages, and nobody claims them
+	MaxDeliveries int  // maximum number of deliveries of a message; 0 = [DefaultMaxDeliveries]
+	Receive       bool // workers fetch the messages by Receive; nothing is pushed
 }
 
 // Dispatcher returns the dispatcher of the backend with this alias.
@@ -57,13 +63,13 @@ func (q *Dispatcher) Limits(context.Context, string, time.Duration) task.Limits 
 	}
 }
 
-// message is the head of a stored message; the body follows it.
+// message is the head of a stored message. The body follows the head.
 type message struct {
 	Attributes map[string]string `json:"attributes,omitempty"`
 }
 
-// Dispatch implements [task.Dispatcher]. A message whose id is in the queue
-// already, or among the dead letters, is accepted and dropped.
+// Dispatch implements [task.Dispatcher]. If the queue or the dead letters already
+// have a message with this id, Dispatch drops the new one and returns no error.
 func (q *Dispatcher) Dispatch(ctx context.Context, m task.Outgoing) (task.Receipt, error) {
 	head, err := q.head(m)
 	if err != nil {
@@ -96,8 +102,8 @@ func (q *Dispatcher) Dispatch(ctx context.Context, m task.Outgoing) (task.Receip
 	return task.Receipt{}, nil
 }
 
-// CreateAndDispatch implements [task.AtomicDispatcher]: all entries that can be
-// accepted are one commit.
+// CreateAndDispatch implements [task.AtomicDispatcher]. It stores all valid entries
+// in one commit.
 func (q *Dispatcher) CreateAndDispatch(ctx context.Context, entries []task.Entry) []task.EntryResult {
 	creations := make([]*creation, len(entries))
 	for i := range entries {
@@ -113,8 +119,8 @@ func (q *Dispatcher) CreateAndDispatch(ctx context.Context, entries []task.Entry
 	return results
 }
 
-// Cancel implements [task.Dispatcher]. It removes a message that is being
-// delivered, too: that delivery is the last.
+// Cancel implements [task.Dispatcher]. It also removes a message that is being
+// delivered; that delivery is then the last one.
 func (q *Dispatcher) Cancel(ctx context.Context, s task.Sent) error {
 	end, err := q.db.begin(ctx, "cancel", s.ID)
 	if err != nil {
@@ -135,10 +141,10 @@ func (q *Dispatcher) Cancel(ctx context.Context, s task.Sent) error {
 	return nil
 }
 
-// head checks m and encodes what is stored before its body.
+// head checks m and returns the encoded head, which is stored before the body.
 func (q *Dispatcher) head(m task.Outgoing) ([]byte, error) {
 	if len(m.Body) > MaxMessageBytes {
-		return nil, task.Errorf(task.MessageTooLarge, "the message has %d bytes, and the local queue takes %d", len(m.Body), MaxMessageBytes)
+		return nil, task.Errorf(task.MessageTooLarge, "the message has %d bytes; the local queue accepts at most %d", len(m.Body), MaxMessageBytes)
 	}
 	if m.Group != "" {
 		return nil, task.Errorf(task.MessageRejected, "the local queue has no groups")
@@ -150,8 +156,8 @@ func (q *Dispatcher) head(m task.Outgoing) ([]byte, error) {
 	return append(head, '\n'), nil
 }
 
-// entry returns the state of a new message. One that is overdue is due now: the
-// queue keeps the order in which messages became due and were accepted.
+// entry returns the state of a new message. A message whose due time has passed is
+// due now. It is therefore delivered after the messages that were due before.
 func (q *Dispatcher) entry(m task.Outgoing) entry {
 	due := q.db.now().UnixMicro()
 	if !m.Due.IsZero() {
@@ -167,9 +173,9 @@ func (d *DB) setMessage(b *pebble.Batch, m task.Outgoing, head []byte) error {
 	return b.Set(idKey(messageKey, m.ID), append(head, m.Body...), nil)
 }
 
-// put adds to b that a message's entry changes from old to next; the zero entry
-// is none before. An entry that is alive and not due any more is removed, with
-// its message.
+// put adds the change of a message's entry from old to next to b. The zero entry as
+// old = the entry is new. If next is never due and no dead letter, put removes the
+// entry and its message.
 func (d *DB) put(b *pebble.Batch, id string, old, next entry) (err error) {
 	moved := old.Due != next.Due || old.DeadAt != next.DeadAt
 	if moved && old.Due != 0 {
@@ -187,7 +193,7 @@ func (d *DB) put(b *pebble.Batch, id string, old, next entry) (err error) {
 	return errors.Join(err, b.Set(idKey(entryKey, id), next.encode(), nil))
 }
 
-// added makes an entry known that has no claim and is in the database.
+// added tells the feeds about committed entries that have no claim.
 func (d *DB) added(entries ...entry) {
 	d.queue.mu.Lock()
 	defer d.queue.mu.Unlock()
@@ -196,7 +202,7 @@ func (d *DB) added(entries ...entry) {
 	}
 }
 
-// forget ends any claim on a message that is gone.
+// forget ends the claims on removed messages.
 func (d *DB) forget(ids ...string) {
 	d.queue.mu.Lock()
 	defer d.queue.mu.Unlock()
@@ -210,7 +216,7 @@ func (d *DB) entry(id string) (e entry, found bool, err error) {
 	return e, found, err
 }
 
-// message returns the message of an entry.
+// message reads the message of an entry.
 func (d *DB) message(id string) (m message, body []byte, err error) {
 	found, err := d.read(idKey(messageKey, id), func(v []byte) error {
 		head, rest, _ := bytes.Cut(v, []byte("\n"))
@@ -218,12 +224,12 @@ func (d *DB) message(id string) (m message, body []byte, err error) {
 		return json.Unmarshal(head, &m)
 	})
 	if err == nil && !found {
-		err = errors.New("an entry without its message")
+		err = errors.New("the queue has the entry but not its message")
 	}
 	return m, body, err
 }
 
-// removeEntry adds to b that the entry, its message and its dead letter go.
+// removeEntry adds the removal of the entry, its message and its dead letter to b.
 func (d *DB) removeEntry(b *pebble.Batch, id string) (found bool, err error) {
 	e, found, err := d.entry(id)
 	if err != nil || !found {

@@ -115,7 +115,7 @@ func (unsyncedFile) SyncTo(int64) (bool, error)     { return false, nil }
 func (f unsyncedFile) Fd() uintptr                  { return vfs.InvalidFd }
 func (f unsyncedFile) Preallocate(_, _ int64) error { return nil }
 
-func TestUnacknowledgedDeliveriesComeAgainAfterACrashAndAreCounted(t *testing.T) {
+func TestDeliveriesAreCountedAndRepeatedAfterACrash(t *testing.T) {
 	mem := vfs.NewCrashableMem()
 	db := open(t, mem, embedded.Options{})
 	id := enqueue(t, dispatcher(db, 2), time.Time{})
@@ -150,7 +150,7 @@ func TestSecondOpenOfADirectoryIsRefused(t *testing.T) {
 	db, err := embedded.Open(dir, embedded.Options{})
 	check(t, err)
 	t.Chdir(dir)
-	if _, err := embedded.Open(".", embedded.Options{}); err == nil || !strings.Contains(err.Error(), "in use by another process") {
+	if _, err := embedded.Open(".", embedded.Options{}); err == nil || !strings.Contains(err.Error(), "another process may be using it") {
 		t.Errorf("this process: %v", err)
 	}
 	other := func() string {
@@ -160,7 +160,7 @@ func TestSecondOpenOfADirectoryIsRefused(t *testing.T) {
 		check(t, err)
 		return string(out)
 	}
-	if out := other(); !strings.Contains(out, "in use by another process") {
+	if out := other(); !strings.Contains(out, "another process may be using it") {
 		t.Errorf("another process, while it is open: %s", out)
 	}
 	check(t, db.Close())
@@ -189,7 +189,7 @@ func TestClosedDatabaseRefusesWorkAndWakesClaims(t *testing.T) {
 	}
 }
 
-func TestManyEntriesAreThereWholeOrNotAtAllAfterACrash(t *testing.T) {
+func TestBatchIsAtomicAcrossACrash(t *testing.T) {
 	mem := vfs.NewCrashableMem()
 	q := dispatcher(open(t, mem, embedded.Options{}), 0)
 	enqueueAll(t, q, 1)

@@ -1,10 +1,14 @@
 // Package embedded keeps tasks and their queue in one durable database in a
-// directory of this machine: the record of a task and its queue entry are one
-// commit. It is the store, the dispatcher and the broker of the local binary.
+// directory of this machine. One commit stores the record of a task and its queue
+// entry. The package is the store, the dispatcher and the broker of the local
+// binary.
 //
-// Every write is on disk when its method returns, but for two that can only
-// cause a redelivery when they are lost: acknowledgements and delivery counts
-// reach the disk within 20 ms. Concurrent writes share an fsync.
+// Most writes are on disk when the method returns. Concurrent writes share an
+// fsync. Some writes reach the disk only within 20 ms: the delivery counts of
+// Claim (except in the first two seconds after Open), Acknowledge, Refuse,
+// RemoveMessage and the deletions of Sweep. If a crash loses such a write, a
+// message may be delivered again, a delivery count may be wrong, or the next sweep
+// deletes the record.
 package embedded
 
 import (
@@ -22,8 +26,14 @@ import (
 	"github.com/taskgate/taskgate/core/task"
 )
 
-// DB is an open database. It is a [task.Store]; its queues are filled by the
-// [Dispatcher] of each backend and emptied through each [Feed].
+// The ports of a store that DB implements.
+var (
+	_ task.MessageStore = (*DB)(nil)
+	_ task.Watcher      = (*DB)(nil)
+)
+
+// DB is an open database. The [Dispatcher] of each backend puts messages into the
+// queues, and each [Feed] claims the messages of one queue.
 type DB struct {
 	pebble *pebble.DB
 	lock   *pebble.Lock
@@ -32,10 +42,10 @@ type DB struct {
 
 	locks    locks
 	queue    schedule
-	examined atomic.Uint64 // keys of waiting messages that scans have read
+	examined atomic.Uint64 // how many keys of waiting messages the scans have read
 	watches  watches
 
-	gate     sync.RWMutex // held for reading by every operation, for writing by Close
+	gate     sync.RWMutex // every operation holds it for reading, Close for writing
 	stop     context.CancelFunc
 	stopped  context.Context // done when Close begins or the disk has failed
 	failure  failure
@@ -43,22 +53,22 @@ type DB struct {
 	sweeping sync.WaitGroup
 }
 
-// Options are what [Open] may be told; the zero value is the product's.
+// Options are the options of [Open]. The zero value has the defaults.
 type Options struct {
-	FS         vfs.FS           // nil = the disk
+	FS         vfs.FS           // nil = the operating system's file system
 	Now        func() time.Time // nil = time.Now
-	SweepEvery time.Duration    // how often dead records are looked for; 0 = 10 minutes, negative = never
+	SweepEvery time.Duration    // the interval of Sweep; 0 = 10 minutes, negative = never
 }
 
 // ErrClosed is the cause of the errors of a database that was closed.
 var ErrClosed = errors.New("the database is closed")
 
-// Open opens the database in dir, and makes it if there is none. It fails when
-// another process, or this one, has it open already.
+// Open opens the database in dir. It makes a new database if there is none. It
+// fails if any process, also this one, already has the database open.
 func Open(dir string, o Options) (*DB, error) {
 	if o.FS == nil {
 		o.FS = vfs.Default
-		absolute, err := filepath.Abs(dir) // one directory has one name, so that its lock is seen
+		absolute, err := filepath.Abs(dir) // pebble compares names to see that this process holds the lock
 		if err != nil {
 			return nil, fmt.Errorf("embedded: open %s: %w", dir, err)
 		}
@@ -72,7 +82,7 @@ func Open(dir string, o Options) (*DB, error) {
 	}
 	lock, err := pebble.LockDirectory(dir, o.FS)
 	if err != nil {
-		return nil, fmt.Errorf("embedded: the data directory %s is in use by another process (or cannot be locked): %w", dir, err)
+		return nil, fmt.Errorf("embedded: cannot lock the data directory %s; another process may be using it: %w", dir, err)
 	}
 	d := &DB{lock: lock, now: o.Now, opened: o.Now(), locks: locks{ids: map[string]*idLock{}}}
 	d.stopped, d.stop = context.WithCancel(context.Background())
@@ -87,9 +97,10 @@ func Open(dir string, o Options) (*DB, error) {
 	return d, nil
 }
 
-// Close waits for the operations under way, writes what is not yet on disk and
-// gives the directory free. Later operations fail with [ErrClosed]. After
-// [DB.Failed] it only says why: the end of the process gives the directory free.
+// Close waits for running operations, syncs all writes to disk and unlocks the
+// directory. Later operations fail with [ErrClosed]. If the disk has failed (see
+// [DB.Failed]), Close only returns that error. The directory then stays locked until
+// the process ends.
 func (d *DB) Close() error {
 	d.stop()
 	d.sweeping.Wait()
@@ -107,13 +118,13 @@ func (d *DB) Close() error {
 	return err
 }
 
-// Failed is closed when the disk refused a write. Nothing can be written after
-// that, since what is on disk is only known by reading it again: the process
-// should end, and open the database anew.
+// Failed returns a channel that is closed when a write to disk fails. After that,
+// every write fails, because it is unknown which data is on disk. The process
+// should exit; its next start reads the database from disk.
 func (d *DB) Failed() <-chan struct{} { return d.failure.done() }
 
-// begin admits an operation; the caller calls end when it is through. A commit
-// under way is finished even if ctx ends meanwhile.
+// begin starts an operation. The caller calls end when the operation is over. If
+// ctx ends during a commit, the commit continues.
 func (d *DB) begin(ctx context.Context, op, id string) (end func(), err error) {
 	if end, err = d.admit(ctx); err != nil {
 		return nil, unavailable(op, id, err)
@@ -121,6 +132,7 @@ func (d *DB) begin(ctx context.Context, op, id string) (end func(), err error) {
 	return end, nil
 }
 
+// admit does the same, with the error's cause as the error.
 func (d *DB) admit(ctx context.Context) (end func(), err error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -138,8 +150,8 @@ func (d *DB) admit(ctx context.Context) (end func(), err error) {
 	return d.gate.RUnlock, nil
 }
 
-// unavailable is the error of an operation whose outcome is unknown or that
-// cannot be done for now.
+// unavailable returns the error of an operation that failed for now, or whose
+// outcome is unknown.
 func unavailable(op, id string, err error) error {
 	return &task.Error{
 		Kind: task.Unavailable, Msg: "the local store cannot serve the request now", TaskID: id,
@@ -147,7 +159,7 @@ func unavailable(op, id string, err error) error {
 	}
 }
 
-// wrap is unavailable, and nil for no error.
+// wrap returns nil if err is nil, and otherwise the error of unavailable.
 func wrap(op, id string, err error) error {
 	if err == nil {
 		return nil

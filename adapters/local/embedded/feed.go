@@ -14,40 +14,39 @@ import (
 // Queue names one queue of a backend.
 type Queue struct{ Backend, Name string }
 
-// Feed is the waiting end of one queue: it waits for messages to become due and
-// claims them. Each queue has an index of its own, so a backlog in one costs
-// the others nothing. The methods may be called concurrently.
+// Feed waits until messages of one queue are due, and claims them. Each queue has
+// its own index, so a backlog in one queue does not slow down the others. The
+// methods may be called concurrently.
 type Feed struct {
 	Queue Queue
 
 	db      *DB
-	cursors []*cursor     // one for each priority, the largest first
-	holders int           // calls of DB.Feed that were not closed
-	served  bool          // NextFeed has returned it
-	gone    bool          // the queue was empty, and is forgotten
-	until   int64         // nobody waits for an instant from here on
-	changed chan struct{} // closed when a message becomes due before until
+	cursors []*cursor     // one for each priority, the largest priority first
+	holders int           // how many callers of DB.Feed have not called Close
+	served  bool          // NextFeed has returned this feed
+	gone    bool          // the queue was empty, so the schedule has dropped this feed
+	until   int64         // the latest time that a Wait sleeps to; an earlier message must wake it
+	changed chan struct{} // closed when a message is added that is due before until
 }
 
-// cursor is the place in a lane's index before which no unclaimed message is.
+// cursor is a position in a lane's index. All messages before it are claimed.
 type cursor struct {
 	feed     *Feed
 	priority int8
 	prefix   []byte
-	low      int64 // no unclaimed message is due before it
-	claimed  int   // how many messages of the lane are claimed
+	low      int64 // every message that is due before low is claimed
+	claimed  int   // the number of claimed messages of the lane
 }
 
-// schedule is what the process remembers of the queues: which there are, who
-// has claimed what, and who waits. None of it is stored: after a restart, a
-// pushed message that was not acknowledged is due again at once, or when the
-// lease of its attempt ends.
+// schedule is the state of the queues in memory: the queues, the claims and the
+// waiting callers. It is not stored. After a restart, a pushed message without an
+// acknowledgement is due again at once, or when the lease of its attempt ends.
 type schedule struct {
 	mu     sync.Mutex
 	feeds  map[Queue]*Feed
-	dead   *Feed           // the reports of dead letters
-	fresh  map[Queue]*Feed // those of feeds that NextFeed has not returned yet
-	grown  chan struct{}   // closed when fresh grows
+	dead   *Feed           // the feed of dead letters whose report is due
+	fresh  map[Queue]*Feed // the feeds with messages that NextFeed has not returned yet
+	grown  chan struct{}   // closed when a feed is added to fresh
 	claims map[string]*claim
 }
 
@@ -55,8 +54,8 @@ type schedule struct {
 type claim struct {
 	cursor  *cursor
 	started chan struct{} // closed when an attempt starts
-	running bool          // started is closed
-	lease   int64         // the end of the running attempt's lease, in microseconds; 0 = none is known
+	running bool          // whether started is closed
+	lease   int64         // the end of the running attempt's lease in microseconds; 0 = none known
 }
 
 func (c *claim) start() {
@@ -92,7 +91,8 @@ func (d *DB) newFeed(q Queue) *Feed {
 	return &Feed{Queue: q, db: d, until: math.MinInt64, changed: make(chan struct{})}
 }
 
-// Feed returns the feed of a queue, which need not exist yet. The caller closes it.
+// Feed returns the feed of a queue. The queue need not have messages yet. The
+// caller must call Close on the feed.
 func (d *DB) Feed(q Queue) *Feed {
 	d.queue.mu.Lock()
 	defer d.queue.mu.Unlock()
@@ -101,7 +101,7 @@ func (d *DB) Feed(q Queue) *Feed {
 	return f
 }
 
-// Close ends the use of what [DB.Feed] returned.
+// Close ends one use of a feed that [DB.Feed] returned.
 func (f *Feed) Close() {
 	f.db.queue.mu.Lock()
 	defer f.db.queue.mu.Unlock()
@@ -109,11 +109,12 @@ func (f *Feed) Close() {
 	f.forgetEmpty()
 }
 
-// DeadLetterFeed returns the feed of the dead letters that nobody has reported.
+// DeadLetterFeed returns the feed of the dead letters that are not reported yet.
 func (d *DB) DeadLetterFeed() *Feed { return d.queue.dead }
 
-// NextFeed waits for a queue with messages that it has not returned before, or
-// that was empty and forgotten since. Errors are Unavailable.
+// NextFeed waits for a queue that has messages and that NextFeed has not returned
+// yet. It returns a queue again when the queue was empty meanwhile and its feed was
+// dropped (see [Feed.Wait]). Errors are Unavailable.
 func (d *DB) NextFeed(ctx context.Context) (*Feed, error) {
 	s := &d.queue
 	for {
@@ -132,12 +133,13 @@ func (d *DB) NextFeed(ctx context.Context) (*Feed, error) {
 	}
 }
 
-// longestWait is after how long the clock is looked at again: it may be set.
+// longestWait is the longest time until a waiting caller reads the clock again,
+// because somebody may set the clock.
 const longestWait = time.Minute
 
-// Wait returns true when a message of the queue may be due, and false when the
-// queue is empty and forgotten: NextFeed returns it when it has messages again.
-// Errors are Unavailable.
+// Wait returns true when a message of the queue may be due. It returns false when
+// the queue is empty and the feed was dropped; NextFeed returns a new feed when the
+// queue has messages again. Errors are Unavailable.
 func (f *Feed) Wait(ctx context.Context) (bool, error) {
 	s := &f.db.queue
 	for {
@@ -157,7 +159,7 @@ func (f *Feed) Wait(ctx context.Context) (bool, error) {
 	}
 }
 
-// wait returns when something has changed or the time is over; its errors are
+// wait returns nil when changed is closed or the time is over. Errors are
 // Unavailable.
 func (d *DB) wait(ctx context.Context, op string, changed <-chan struct{}, most time.Duration) error {
 	timer := time.NewTimer(most)
@@ -173,9 +175,9 @@ func (d *DB) wait(ctx context.Context, op string, changed <-chan struct{}, most 
 	return nil
 }
 
-// The methods below are called with the schedule's lock held.
+// The caller of the methods below holds the schedule's lock.
 
-// feed returns the queue's feed, and makes it if there is none.
+// feed returns the queue's feed. It makes the feed if there is none.
 func (d *DB) feed(q Queue) *Feed {
 	s := &d.queue
 	f := s.feeds[q]
@@ -186,7 +188,7 @@ func (d *DB) feed(q Queue) *Feed {
 	return f
 }
 
-// open returns the lane's feed and cursor, and makes them if there are none.
+// open returns the lane's feed and cursor. It makes them if there are none.
 func (d *DB) open(l lane, low int64) (*Feed, *cursor) {
 	s := &d.queue
 	f := d.feed(l.Queue)
@@ -202,7 +204,7 @@ func (d *DB) open(l lane, low int64) (*Feed, *cursor) {
 	return f, f.cursors[i]
 }
 
-// next returns the instant before which no unclaimed message is due.
+// next returns a time; every message that is due before that time is claimed.
 func (f *Feed) next() int64 {
 	next := int64(math.MaxInt64)
 	for _, c := range f.cursors {
@@ -211,7 +213,7 @@ func (f *Feed) next() int64 {
 	return next
 }
 
-// add makes an unclaimed entry known, which is in the database.
+// add tells the entry's feed about an unclaimed entry that is in the database.
 func (d *DB) add(e entry) {
 	f, c := d.queue.dead, d.queue.dead.cursors[0]
 	if e.DeadAt == 0 {
@@ -223,13 +225,14 @@ func (d *DB) add(e entry) {
 	}
 }
 
+// wake wakes all callers of Wait.
 func (f *Feed) wake() {
 	close(f.changed)
 	f.changed, f.until = make(chan struct{}), math.MinInt64
 }
 
-// endClaim ends the claim on a message, if there is one. A message that is due
-// again is added before.
+// endClaim ends the claim on a message, if there is one. If the message is due
+// again, the caller calls add first.
 func (d *DB) endClaim(id string) {
 	if c := d.queue.claims[id]; c != nil {
 		c.cursor.claimed--
@@ -238,13 +241,14 @@ func (d *DB) endClaim(id string) {
 	}
 }
 
-// scan calls visit with the unclaimed messages that are due, the largest
-// priority first and within it the longest due, until it returns false.
+// scan calls visit with each due and unclaimed message until visit returns false.
+// The largest priority comes first; within one priority, the message that has been
+// due longest comes first.
 func (f *Feed) scan(visit func(c *cursor, id string, due int64) (more bool)) error {
 	now, more := f.db.now().UnixMicro(), true
 	for _, c := range slices.Clone(f.cursors) {
 		if c.low > now {
-			continue // known without reading
+			continue // no message of this lane is due, so there is nothing to read
 		}
 		var err error
 		if more, err = f.db.advance(c, now, visit); err != nil || !more {
@@ -255,7 +259,8 @@ func (f *Feed) scan(visit func(c *cursor, id string, due int64) (more bool)) err
 	return nil
 }
 
-// advance does so for one lane, and moves its cursor to where visit stopped.
+// advance does the work of scan for one lane. It moves the lane's cursor to the
+// first message that visit did not accept.
 func (d *DB) advance(c *cursor, now int64, visit func(c *cursor, id string, due int64) bool) (more bool, err error) {
 	it, err := d.pebble.NewIter(&pebble.IterOptions{LowerBound: dueKey(c.prefix, c.low, ""), UpperBound: successor(c.prefix)})
 	if err != nil {
@@ -284,7 +289,7 @@ func (d *DB) advance(c *cursor, now int64, visit func(c *cursor, id string, due 
 	return more, nil
 }
 
-// forgetEmpty forgets a lane without messages.
+// forgetEmpty drops the cursor of a lane without messages.
 func (c *cursor) forgetEmpty() {
 	f := c.feed
 	if c.low != math.MaxInt64 || c.claimed > 0 || f == f.db.queue.dead {
@@ -294,7 +299,8 @@ func (c *cursor) forgetEmpty() {
 	f.forgetEmpty()
 }
 
-// forgetEmpty forgets a queue without messages that nobody holds.
+// forgetEmpty drops the feed of a queue without messages, if no caller of DB.Feed
+// uses the feed.
 func (f *Feed) forgetEmpty() {
 	s := &f.db.queue
 	if f.gone || f.holders > 0 || len(f.cursors) > 0 {

@@ -11,16 +11,17 @@ import (
 
 // The keys. Each is one letter and then:
 //
-//	r instant id      → the record: its revision, then JSON; in the order of the listing
-//	i id              → where the record is and when its life ends: index
-//	w queue priority instant id → nothing; a waiting message, in the order of being due
-//	e id              → the state of a message: entry
-//	m id              → the message: a JSON head, a newline, the body
-//	d instant id      → nothing; a dead letter, in the order of dying
-//	x instant id      → nothing; a dead letter whose report is due at the instant
+//	r instant id      → a record: its revision, then JSON; by its time in the listing
+//	i id              → the index of a record: where the record is, when it expires
+//	w queue priority instant id → empty; a waiting message, by its due time
+//	e id              → the entry of a message: its state
+//	m id              → a message: a JSON head, a newline, the body
+//	d instant id      → empty; a dead letter, by the time when it became one
+//	x instant id      → empty; a dead letter, by the time when its report is due
 //	v                 → the version of this layout
 //
-// An instant is microseconds since 1970, as 8 bytes that sort as it does.
+// An instant is microseconds since 1970 in 8 bytes. The bytes sort in the order of
+// the instants.
 const (
 	recordKey  = 'r'
 	indexKey   = 'i'
@@ -42,7 +43,7 @@ func timeKey(kind byte, micros int64, id string) []byte {
 	return dueKey([]byte{kind}, micros, id)
 }
 
-// dueKey returns the key of an instant and an id in the index with this prefix.
+// dueKey returns the prefix, the instant and the id as one key.
 func dueKey(prefix []byte, micros int64, id string) []byte {
 	k := make([]byte, 0, len(prefix)+8+len(id))
 	k = append(k, prefix...)
@@ -54,20 +55,22 @@ func parseTimeKey(k []byte) (micros int64, id string) {
 	return parseDueKey(k, 1)
 }
 
-// parseDueKey reads a key of an index whose prefix has so many bytes.
+// parseDueKey reads the instant and the id of a key. prefix is the length of the
+// key's prefix.
 func parseDueKey(k []byte, prefix int) (micros int64, id string) {
 	return int64(binary.BigEndian.Uint64(k[prefix:]) ^ signBit), string(k[prefix+8:])
 }
 
-// lane names one index of waiting messages: those of one queue with one
-// priority, in the order of being due.
+// lane names the waiting messages of one queue that have one priority. The keys of
+// a lane share a prefix, and they sort by the due time.
 type lane struct {
 	Queue
 	Priority int8
 }
 
-// prefix begins the keys of the lane. Each name follows its length, so that no
-// queue's keys lie among another's; within a queue, larger priorities come first.
+// prefix returns the start of the lane's keys. The length of each name comes before
+// the name, so the keys of different queues never mix. Within a queue, larger
+// priorities sort first.
 func (l lane) prefix() []byte {
 	p := []byte{waitingKey}
 	for _, name := range []string{l.Backend, l.Name} {
@@ -82,22 +85,22 @@ func parseLane(k []byte) (l lane, err error) {
 	rest := k[1:]
 	for _, name := range []*string{&l.Backend, &l.Name} {
 		if len(rest) < 2 || len(rest) < 2+int(binary.BigEndian.Uint16(rest)) {
-			return lane{}, errors.New("a waiting message's key names no queue")
+			return lane{}, errors.New("the key of a waiting message has no queue name")
 		}
 		n := int(binary.BigEndian.Uint16(rest))
 		*name, rest = string(rest[2:2+n]), rest[2+n:]
 	}
 	if len(rest) == 0 {
-		return lane{}, errors.New("a waiting message's key has no priority")
+		return lane{}, errors.New("the key of a waiting message has no priority")
 	}
 	l.Priority = int8(math.MaxInt8 - int(rest[0]))
 	return l, nil
 }
 
-// successor returns the first key that does not begin with the prefix.
+// successor returns the first key that sorts after all keys with this prefix.
 func successor(prefix []byte) []byte {
 	end := append([]byte(nil), prefix...)
-	for i := len(end) - 1; ; i-- { // ends: the first byte is a letter
+	for i := len(end) - 1; ; i-- { // the loop ends, because the first byte is a letter
 		if end[i]++; end[i] != 0 {
 			return end[:i+1]
 		}
@@ -106,9 +109,10 @@ func successor(prefix []byte) []byte {
 
 func at(micros int64) task.Time { return task.At(time.UnixMicro(micros)) }
 
-// index is what is known of a record without reading it.
+// index holds the fields of a record that are needed without reading the record.
+// Instants are in microseconds since 1970.
 type index struct {
-	EnqueuedAt  int64 // its place in the listing: the record given to Create said so
+	EnqueuedAt  int64 // a part of the record's key; see [task.Position]
 	DeleteAfter int64
 	Revision    uint64
 }
@@ -119,8 +123,7 @@ func (ix index) encode() []byte {
 	return binary.BigEndian.AppendUint64(b, ix.Revision)
 }
 
-// entry is the state of a message. Instants are in microseconds since 1970, and
-// 0 is none: nothing is due, or dies, that early.
+// entry is the state of a message. Instants are in microseconds since 1970; 0 = none.
 type entry struct {
 	state
 	lane lane
@@ -128,14 +131,14 @@ type entry struct {
 
 // state is the part of an entry that has a fixed size.
 type state struct {
-	Due           int64  // when the message, or the report of a dead letter, may be handed out; 0 = never again
-	HeldUntil     int64  // the end of the lease of the attempt that runs, as far as it is known
-	DeadAt        int64  // 0 = alive
-	RefusedAt     int64  // when a worker was last too busy to take it
-	Deliveries    uint32 // how often it was handed out while alive
-	MaxDeliveries uint32 // how often it may be
-	Reports       uint32 // how often it was handed out since it is dead
-	Refusals      uint32 // how often a worker that took others was too busy for it
+	Due           int64  // when the message, or the report of a dead letter, is due; 0 = never again
+	HeldUntil     int64  // the end of the running attempt's lease; 0 = none known
+	DeadAt        int64  // when the message became a dead letter; 0 = it is not one
+	RefusedAt     int64  // when a worker last refused the message because it was busy
+	Deliveries    uint32 // the number of deliveries of the message
+	MaxDeliveries uint32 // the number of deliveries after which the message is a dead letter
+	Reports       uint32 // the number of deliveries of the dead letter's report
+	Refusals      uint32 // how often the worker refused the message while it accepted others
 }
 
 const stateBytes = 4*8 + 4*4
@@ -153,7 +156,7 @@ func decodeEntry(value []byte, e *entry) (err error) {
 	return err
 }
 
-// prefix begins the keys of the index that the entry is in.
+// prefix returns the start of the key by which the entry is found when it is due.
 func (e entry) prefix() []byte {
 	if e.DeadAt != 0 {
 		return []byte{reportKey}

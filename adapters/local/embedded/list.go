@@ -9,14 +9,15 @@ import (
 	"github.com/taskgate/taskgate/core/task"
 )
 
-// The most that one page of a listing looks at, so that a filter which matches
-// little, or records which are large, cost many short pages and never a long wait.
+// The maximum number and size of the records that one page of a listing reads. With
+// a filter that matches few records, or with large records, a page is therefore
+// short, and no request takes long.
 const (
 	maxExamined      = 1000
 	maxExaminedBytes = 4 << 20
 )
 
-// List implements [task.Store]. It may show what is on its way to the disk.
+// List implements [task.Store]. It may return a change that is not on disk yet.
 func (d *DB) List(ctx context.Context, q task.Query) (page task.Page, err error) {
 	end, err := d.begin(ctx, "list", "")
 	if err != nil {

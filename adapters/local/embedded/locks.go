@@ -5,9 +5,9 @@ import (
 	"sync"
 )
 
-// locks are one lock for each id that is in use. Writers hold an id's until their
-// commit is on disk and readers wait for it, so that a check and its write are
-// one step, and nobody sees what a crash takes back.
+// locks holds one lock for each id that is in use. A writer holds the lock of its id
+// until the commit is on disk, so a check and the write after it are atomic. A
+// reader waits for the lock, so it never returns a change that a crash can undo.
 type locks struct {
 	mu  sync.Mutex
 	ids map[string]*idLock
@@ -15,11 +15,11 @@ type locks struct {
 
 type idLock struct {
 	sync.RWMutex
-	users int // who hold it or wait for it
+	users int // how many callers hold the lock or wait for it
 }
 
-// lock locks ids for writing. Several are locked in their order, so that two
-// callers never wait for each other.
+// lock locks ids for writing. It locks several ids in sorted order, which prevents
+// deadlocks.
 func (l *locks) lock(ids ...string) (unlock func()) {
 	if len(ids) > 1 {
 		slices.Sort(ids)
@@ -48,6 +48,7 @@ func (l *locks) rlock(id string) (unlock func()) {
 	}
 }
 
+// use returns the locks of ids and counts the caller as a user of each.
 func (l *locks) use(ids []string) []*idLock {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -64,6 +65,7 @@ func (l *locks) use(ids []string) []*idLock {
 	return held
 }
 
+// leave deletes the locks that have no more users.
 func (l *locks) leave(ids []string, held []*idLock) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

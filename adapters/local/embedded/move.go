@@ -8,11 +8,12 @@ import (
 	"github.com/taskgate/taskgate/core/task"
 )
 
-// move adds to b what an event does to the task's message, if there is one.
-// The caller calls moved after the commit, under the same lock.
+// move adds to b what an event does to the task's message, if there is one. The
+// caller calls moved after the commit and before it unlocks the id.
 //
-// Messages that were received and messages that are pushed move alike. Of one
-// that is pushed, the claim stays until the push has its answer.
+// Fetched and pushed messages are moved in the same way, but only a pushed message
+// has a claim. The claim ends at once when the message is done or becomes a dead
+// letter. Otherwise it stays until the push has its answer.
 func (d *DB) move(b *pebble.Batch, r *task.Record, m task.Move) (moved func(), err error) {
 	nothing := func() {}
 	if m == task.MoveNone {
@@ -27,8 +28,8 @@ func (d *DB) move(b *pebble.Batch, r *task.Record, m task.Move) (moved func(), e
 	case m == task.MoveDone:
 		next.done()
 	case e.DeadAt != 0 || e.Deliveries == 0:
-		// A dead letter only waits for its report; and a message that nobody has
-		// been given is due when it was to be, whatever is reported on its task.
+		// Only the report of a dead letter is still due. The due time of a message
+		// that was never delivered does not depend on reports about its task.
 		return nothing, nil
 	case m == task.MoveStarted || m == task.MoveLeased:
 		next.HeldUntil = r.LeaseUntil.UnixMicro()
@@ -43,7 +44,7 @@ func (d *DB) move(b *pebble.Batch, r *task.Record, m task.Move) (moved func(), e
 	return func() { d.moved(r.ID, next, m) }, d.put(b, r.ID, e, next)
 }
 
-// moved makes known what move has done.
+// moved tells the claim and the feed about a committed move.
 func (d *DB) moved(id string, e entry, m task.Move) {
 	d.queue.mu.Lock()
 	defer d.queue.mu.Unlock()
@@ -62,7 +63,7 @@ func (d *DB) moved(id string, e entry, m task.Move) {
 	}
 }
 
-// RemoveMessage implements [task.MessageStore]. A dead letter stays in the list.
+// RemoveMessage implements [task.MessageStore]. It does not remove a dead letter.
 func (d *DB) RemoveMessage(ctx context.Context, r *task.Record) error {
 	end, err := d.begin(ctx, "remove message", r.ID)
 	if err != nil {

@@ -11,10 +11,6 @@ import (
 	"github.com/taskgate/taskgate/core/task"
 )
 
-var _ task.MessageStore = (*embedded.DB)(nil)
-var _ task.Watcher = (*embedded.DB)(nil)
-var _ task.Receiver = (*embedded.Dispatcher)(nil)
-
 // bed is a database with a clock that the test moves, and workers that fetch.
 type bed struct {
 	*testing.T
@@ -87,7 +83,7 @@ func (b *bed) move(id string, m task.Move, lease time.Duration) {
 	check(b, b.db.ReplaceAndMove(b.Context(), r, m))
 }
 
-func TestReceivedMessageComesAgainWhenItsVisibilityEndsAlsoAfterACrash(t *testing.T) {
+func TestReceivedMessageIsRedeliveredAfterItsVisibilityAndACrash(t *testing.T) {
 	b := newBed(t, 3)
 	b.enqueue()
 	if n := b.receive(); n != 1 {
@@ -106,7 +102,7 @@ func TestReceivedMessageComesAgainWhenItsVisibilityEndsAlsoAfterACrash(t *testin
 	}
 }
 
-func TestLeaseHidesAReceivedMessageForLongerAndNeverForLess(t *testing.T) {
+func TestLeaseNeverShortensTheVisibility(t *testing.T) {
 	b := newBed(t, 0)
 	id := b.enqueue()
 	b.receive()
@@ -179,7 +175,7 @@ func TestEndOfATaskRemovesItsMessageInTheSameCommit(t *testing.T) {
 	}
 }
 
-func TestOnlyADeliveredMessageIsMovedSooner(t *testing.T) {
+func TestUndeliveredMessageIsNotMovedSooner(t *testing.T) {
 	b := newBed(t, 0)
 	r := newRecord(b.now)
 	_, err := createAndDispatch(t.Context(), b.queue, r, outgoing(r.ID, b.now.Add(time.Hour)))
@@ -190,7 +186,7 @@ func TestOnlyADeliveredMessageIsMovedSooner(t *testing.T) {
 	b.receivable(time.Hour, 1)
 }
 
-func TestReplaceThatLosesMovesNothing(t *testing.T) {
+func TestConflictingReplaceDoesNotMoveTheMessage(t *testing.T) {
 	b := newBed(t, 0)
 	id := b.enqueue()
 	b.receive()
@@ -205,7 +201,7 @@ func TestReplaceThatLosesMovesNothing(t *testing.T) {
 	b.receivable(100*time.Second, 2)
 }
 
-func TestDeadLetterOutlivesTheEndOfItsTask(t *testing.T) {
+func TestDeadLetterIsKeptAfterTheEndOfItsTask(t *testing.T) {
 	b := newBed(t, 1)
 	id := b.enqueue()
 	b.receive()
@@ -224,7 +220,7 @@ func TestDeadLetterOutlivesTheEndOfItsTask(t *testing.T) {
 	}
 }
 
-func TestRemovedMessageIsNotTheOneOfATaskThatTookTheIDOver(t *testing.T) {
+func TestRemoveMessageKeepsTheMessageOfANewTaskWithTheID(t *testing.T) {
 	b := newBed(t, 0)
 	former, err := b.db.Get(t.Context(), b.enqueue())
 	check(t, err)
@@ -244,7 +240,7 @@ func TestRemovedMessageIsNotTheOneOfATaskThatTookTheIDOver(t *testing.T) {
 	}
 }
 
-func TestReceiveWaitsForTheFirstMessageAndHandsOutWhatFits(t *testing.T) {
+func TestReceiveWaitsForTheFirstMessageAndLimitsTheBytes(t *testing.T) {
 	db := open(t, nil, embedded.Options{})
 	q := dispatcher(db, 0)
 	got := make(chan []task.Received)
@@ -281,8 +277,8 @@ func TestReceiveWaitsForTheFirstMessageAndHandsOutWhatFits(t *testing.T) {
 	}
 }
 
-// TestABacklogInOneQueueCostsTheOthersNoReads counts what scans read.
-func TestABacklogInOneQueueCostsTheOthersNoReads(t *testing.T) {
+// TestBacklogInOneQueueCostsOtherQueuesNoReads counts what scans read.
+func TestBacklogInOneQueueCostsOtherQueuesNoReads(t *testing.T) {
 	db := open(t, nil, embedded.Options{})
 	enqueueAll(t, dispatcher(db, 0), 2000)
 	for _, other := range []embedded.Queue{{Backend: mail.Backend, Name: "other"}, {Backend: "other", Name: mail.Name}} {

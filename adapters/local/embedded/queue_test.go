@@ -12,9 +12,6 @@ import (
 	"github.com/taskgate/taskgate/core/task"
 )
 
-var _ task.Store = (*embedded.DB)(nil)
-var _ task.AtomicDispatcher = (*embedded.Dispatcher)(nil)
-
 func TestMessageIsDeliveredUnchangedUntilAcknowledged(t *testing.T) {
 	db := open(t, nil, embedded.Options{})
 	id := enqueue(t, dispatcher(db, 0), time.Time{})
@@ -35,7 +32,7 @@ func TestMessageIsDeliveredUnchangedUntilAcknowledged(t *testing.T) {
 	nothingDue(t, db)
 }
 
-func TestMessagesComeInTheOrderTheyAreDueAndNeverEarly(t *testing.T) {
+func TestMessagesAreDeliveredInDueOrderAndNeverEarly(t *testing.T) {
 	db := open(t, nil, embedded.Options{})
 	q := dispatcher(db, 0)
 	start := time.Now().Add(50 * time.Millisecond)
@@ -81,7 +78,7 @@ func TestAnEarlierMessageWakesAWaitingClaim(t *testing.T) {
 	}
 }
 
-func TestCancelledMessageIsNotDeliveredAndTheSameIDMayComeAgain(t *testing.T) {
+func TestCancelledMessageIsNotDeliveredAndItsIDCanBeReused(t *testing.T) {
 	db := open(t, nil, embedded.Options{})
 	q := dispatcher(db, 0)
 	id := enqueue(t, q, time.Time{})
@@ -132,9 +129,9 @@ func TestMessageOutOfDeliveriesBecomesADeadLetterAndIsReportedOnce(t *testing.T)
 	}
 }
 
-// TestATaskThatTakesAnIDOverGetsItsOwnMessage: its record is past its life and
+// TestNewTaskWithAnOldIDGetsItsOwnMessage: its record is past its life and
 // not swept yet, and so is what its message has become.
-func TestATaskThatTakesAnIDOverGetsItsOwnMessage(t *testing.T) {
+func TestNewTaskWithAnOldIDGetsItsOwnMessage(t *testing.T) {
 	for name, leave := range map[string]func(*testing.T, *embedded.DB){
 		"still queued": func(*testing.T, *embedded.DB) {},
 		"claimed":      func(t *testing.T, db *embedded.DB) { claim(t, db) },
@@ -167,7 +164,7 @@ func TestATaskThatTakesAnIDOverGetsItsOwnMessage(t *testing.T) {
 	}
 }
 
-func TestAnEndedContextStartsNothing(t *testing.T) {
+func TestEndedContextStartsNothing(t *testing.T) {
 	db := open(t, nil, embedded.Options{})
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()

@@ -8,8 +8,8 @@ import (
 	"github.com/taskgate/taskgate/core/task"
 )
 
-// maxReceiveBytes is about the most that one call of Receive hands out; one
-// message is handed out however large it is.
+// maxReceiveBytes is the maximum total size of the messages that one call of
+// Receive returns. The first message is returned whatever its size.
 const maxReceiveBytes = 4 << 20
 
 // Receive implements [task.Receiver].
@@ -31,7 +31,7 @@ func (q *Dispatcher) Receive(ctx context.Context, queue string, limit int, visib
 	}
 }
 
-// receive hides what is due for the visibility, in one commit.
+// receive hides the due messages for the visibility in one commit, and returns them.
 func (f *Feed) receive(ctx context.Context, limit int, visibility time.Duration) (received []task.Received, err error) {
 	d := f.db
 	end, err := d.begin(ctx, "receive", "")
@@ -43,7 +43,7 @@ func (f *Feed) receive(ctx context.Context, limit int, visibility time.Duration)
 	if err != nil || len(due) == 0 {
 		return nil, wrap("receive", "", err)
 	}
-	defer d.unclaim(due) // what is not moved below
+	defer d.unclaim(due) // has no effect on the messages that are moved below
 	ids := make([]string, len(due))
 	for i, c := range due {
 		ids[i] = c.id

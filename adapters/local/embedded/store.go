@@ -13,8 +13,8 @@ import (
 	"github.com/taskgate/taskgate/core/task"
 )
 
-// MaxRecordBytes is the most that a record may have, encoded as JSON: 1 MiB of
-// arguments, as much again of a return value, less what surrounds them.
+// MaxRecordBytes is the maximum size of a record as JSON. It has room for about
+// 1 MiB of arguments and 1 MiB of return value.
 const MaxRecordBytes = 2 << 20
 
 // Create implements [task.Store].
@@ -52,7 +52,7 @@ func (d *DB) Replace(ctx context.Context, r *task.Record) error {
 func (d *DB) ReplaceAndMove(ctx context.Context, r *task.Record, m task.Move) error {
 	revision, err := strconv.ParseUint(r.Revision, 10, 64)
 	if err != nil {
-		return task.Errorf(task.Conflict, "the record has no revision of this store")
+		return task.Errorf(task.Conflict, "the revision of the record is not valid")
 	}
 	value, err := encodeRecord(r, revision+1)
 	if err != nil {
@@ -95,9 +95,9 @@ func (d *DB) ReplaceAndMove(ctx context.Context, r *task.Record, m task.Move) er
 	return nil
 }
 
-// takeOver adds to b what another task that takes the id over must not find:
-// the old record, and what is left of its message in the queue or among the
-// dead letters, which would pass for the new task's.
+// takeOver prepares an id for a new task. It adds the removal of the old task's
+// record, message and dead letter to b. Without that, they would count as those of
+// the new task.
 func (d *DB) takeOver(b *pebble.Batch, id string, old index) (moved func(), err error) {
 	_, err = d.removeEntry(b, id)
 	return func() { d.forget(id) }, errors.Join(err, b.Delete(timeKey(recordKey, old.EnqueuedAt, id), nil))
@@ -109,7 +109,7 @@ func encodeRecord(r *task.Record, revision uint64) ([]byte, error) {
 		return nil, &task.Error{Kind: task.Internal, Msg: "cannot encode the record", Err: err, TaskID: r.ID}
 	}
 	if len(data) > MaxRecordBytes {
-		return nil, task.Errorf(task.Oversize, "the record has %d bytes, and the local store holds %d", len(data), MaxRecordBytes)
+		return nil, task.Errorf(task.Oversize, "the record has %d bytes; the local store accepts at most %d", len(data), MaxRecordBytes)
 	}
 	return append(binary.BigEndian.AppendUint64(make([]byte, 0, 8+len(data)), revision), data...), nil
 }
@@ -122,14 +122,14 @@ func decodeRecord(value []byte) (*task.Record, error) {
 	return r, nil
 }
 
-// record reads the record that the index says is there.
+// record reads the record of an index entry.
 func (d *DB) record(enqueuedAt int64, id string) (r *task.Record, err error) {
 	found, err := d.read(timeKey(recordKey, enqueuedAt, id), func(v []byte) (err error) {
 		r, err = decodeRecord(v)
 		return err
 	})
 	if err == nil && !found {
-		err = errors.New("an index without its record")
+		err = errors.New("the database has the index of the record but not the record")
 	}
 	if err != nil {
 		return nil, &task.Error{Kind: task.Unavailable, Msg: "the record cannot be read", TaskID: id, Err: fmt.Errorf("embedded: read %s: %w", id, err)}
@@ -142,7 +142,7 @@ func (d *DB) index(id string) (ix index, found bool, err error) {
 	return ix, found, err
 }
 
-// read calls f with the value of key, if there is one. f must not keep it.
+// read calls f with the value of key, if there is one. f must not keep the value.
 func (d *DB) read(key []byte, f func(value []byte) error) (found bool, err error) {
 	value, closer, err := d.pebble.Get(key)
 	if errors.Is(err, pebble.ErrNotFound) {

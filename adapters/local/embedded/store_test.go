@@ -15,7 +15,7 @@ import (
 	"github.com/taskgate/taskgate/core/task"
 )
 
-func TestOfManyCreatorsOfOneIDOneWins(t *testing.T) {
+func TestConcurrentCreatesOfOneIDStoreOne(t *testing.T) {
 	db := open(t, nil, embedded.Options{})
 	q := dispatcher(db, 0)
 	id, created := task.KeyedID("alice", "key"), atomic.Int32{}
@@ -43,7 +43,7 @@ func TestOfManyCreatorsOfOneIDOneWins(t *testing.T) {
 	nothingDue(t, db)
 }
 
-func TestOfManyReplacesOfOneRevisionOneWins(t *testing.T) {
+func TestConcurrentReplacesOfOneRevisionStoreOne(t *testing.T) {
 	db := open(t, nil, embedded.Options{})
 	r := newRecord(time.Now())
 	_, err := db.Create(t.Context(), r)
@@ -68,7 +68,7 @@ func TestOfManyReplacesOfOneRevisionOneWins(t *testing.T) {
 	}
 }
 
-func TestRecordReadsBackAsItWasWrittenAndAfterReopening(t *testing.T) {
+func TestRecordIsUnchangedAfterReopening(t *testing.T) {
 	fs := vfs.NewMem()
 	db := open(t, fs, embedded.Options{})
 	r := newRecord(time.Now())
@@ -87,7 +87,7 @@ func TestRecordReadsBackAsItWasWrittenAndAfterReopening(t *testing.T) {
 	}
 }
 
-func TestTooLargeARecordIsOversizeAndNotStored(t *testing.T) {
+func TestTooLargeRecordIsRefused(t *testing.T) {
 	db := open(t, nil, embedded.Options{})
 	r := newRecord(time.Now())
 	r.Args = `["` + strings.Repeat("x", embedded.MaxRecordBytes) + `"]`
@@ -102,7 +102,7 @@ func TestTooLargeARecordIsOversizeAndNotStored(t *testing.T) {
 	check(t, err)
 }
 
-func TestListingWalksEveryMatchOnceNewestFirst(t *testing.T) {
+func TestListingReturnsEveryMatchOnceNewestFirst(t *testing.T) {
 	db := open(t, nil, embedded.Options{})
 	start := time.Now()
 	var want []string

@@ -8,10 +8,11 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 )
 
-// sweepChunk is how many records the sweeper looks at before it looks up.
+// sweepChunk is how many records the sweep examines in one operation. Close waits
+// for one operation only.
 const sweepChunk = 1000
 
-// startSweeping sweeps from time to time, until Close.
+// startSweeping calls Sweep in intervals until Close.
 func (d *DB) startSweeping(every time.Duration) {
 	if every < 0 {
 		return
@@ -27,16 +28,16 @@ func (d *DB) startSweeping(every time.Duration) {
 			case <-d.stopped.Done():
 				return
 			case <-ticker.C:
-				_, _ = d.Sweep(d.stopped) // the next sweep tries again; a failed disk is reported by Failed
+				_, _ = d.Sweep(d.stopped) // the next sweep retries; Failed reports a failed disk
 			}
 		}
 	})
 }
 
-// Sweep deletes the records whose DeleteAfter has passed, with what is left of
-// their messages, and returns how many. It reads the index alone, some 60 bytes
-// a record, in chunks between which others get their turn. A deletion that a
-// crash takes back is made again by the next sweep.
+// Sweep deletes the records whose DeleteAfter has passed, and their messages. It
+// returns the number of deleted records. To find them it reads only the index,
+// about 60 bytes per record, in chunks. If a crash undoes a deletion, the next
+// sweep repeats the deletion.
 func (d *DB) Sweep(ctx context.Context) (deleted int, err error) {
 	next := []byte{indexKey}
 	for next != nil && err == nil {
@@ -57,7 +58,8 @@ func (d *DB) Sweep(ctx context.Context) (deleted int, err error) {
 	return deleted, err
 }
 
-// expiredIDs looks at one chunk of the index, and says where the next begins.
+// expiredIDs returns the expired ids of one chunk of the index, and the key at which
+// the next chunk starts; nil = there is no more.
 func (d *DB) expiredIDs(ctx context.Context, from []byte) (ids []string, next []byte, err error) {
 	end, err := d.begin(ctx, "sweep", "")
 	if err != nil {
@@ -92,7 +94,7 @@ func (d *DB) expiredIDs(ctx context.Context, from []byte) (ids []string, next []
 	return ids, next, nil
 }
 
-// sweepOne deletes the record if it is still past its life.
+// sweepOne deletes the record if it is still expired.
 func (d *DB) sweepOne(ctx context.Context, id string) (swept bool, err error) {
 	end, err := d.begin(ctx, "sweep", id)
 	if err != nil {

@@ -8,7 +8,7 @@ import (
 	"github.com/taskgate/taskgate/core/task"
 )
 
-func TestSweeperDeletesWhatIsPastItsLifeAndNothingElse(t *testing.T) {
+func TestSweepDeletesOnlyExpiredTasks(t *testing.T) {
 	clock := time.Now()
 	db := open(t, nil, embedded.Options{Now: func() time.Time { return clock }, SweepEvery: -1})
 	q := dispatcher(db, 1)

@@ -11,15 +11,15 @@ import (
 	"github.com/go-json-experiment/json"
 )
 
-// layout is the version of the keys and values of this build. A database
-// without a version has layout 1, in which all queues shared one index.
+// layout is the version of this build's keys and values. A database without a
+// version has layout 1. In layout 1, all queues shared one index.
 const layout = 2
 
-// upgradeChunk is how many messages of an upgrade are one commit.
+// upgradeChunk is how many messages one commit of an upgrade covers.
 const upgradeChunk = 1000
 
-// upgrade brings the database to this build's layout. It may stop at any point:
-// the next Open goes on with what is left.
+// upgrade converts the database to this build's layout. If the process ends during
+// an upgrade, the next Open continues with the messages that are left.
 func (d *DB) upgrade() error {
 	version := 1
 	if _, err := d.read([]byte{versionKey}, func(v []byte) error { version = int(v[0]); return nil }); err != nil {
@@ -29,7 +29,7 @@ func (d *DB) upgrade() error {
 	case version == layout:
 		return nil
 	case version > layout:
-		return fmt.Errorf("the database has layout %d, of a newer taskgate; this one reads up to %d", version, layout)
+		return fmt.Errorf("a newer taskgate wrote this database in layout %d; this one reads up to layout %d", version, layout)
 	}
 	for from := []byte{entryKey}; from != nil; {
 		b := d.pebble.NewBatch()
@@ -45,8 +45,8 @@ func (d *DB) upgrade() error {
 	return d.pebble.Set([]byte{versionKey}, []byte{layout}, pebble.Sync)
 }
 
-// upgradeMessages adds the next messages in today's layout to b, and returns
-// where the rest begins; nil = there is none.
+// upgradeMessages converts the next messages and adds them to b. It returns the key
+// at which the rest starts; nil = there is no more.
 func (d *DB) upgradeMessages(b *pebble.Batch, from []byte) (next []byte, err error) {
 	it, err := d.pebble.NewIter(&pebble.IterOptions{LowerBound: from, UpperBound: []byte{entryKey + 1}})
 	if err != nil {
@@ -63,7 +63,7 @@ func (d *DB) upgradeMessages(b *pebble.Batch, from []byte) (next []byte, err err
 			return nil, err
 		}
 		if len(value) != oneIndexEntryBytes {
-			continue // upgraded before
+			continue // an earlier, interrupted upgrade has converted it
 		}
 		if err := d.upgradeMessage(b, string(it.Key()[1:]), value); err != nil {
 			return nil, err
@@ -72,8 +72,9 @@ func (d *DB) upgradeMessages(b *pebble.Batch, from []byte) (next []byte, err err
 	return nil, nil
 }
 
-// What layout 1 had: the index of waiting messages and dead letters' reports, by
-// instant alone; and of the entry, due, dead_at, deliveries and reports.
+// In layout 1, the keys of all waiting messages and due reports began with q, and
+// had the instant and the id. An entry had the due time, the time of death, the
+// deliveries and the reports.
 const (
 	oneIndexKey        = 'q'
 	oneIndexEntryBytes = 8 + 8 + 4 + 4

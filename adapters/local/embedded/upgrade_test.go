@@ -11,10 +11,11 @@ import (
 	"github.com/taskgate/taskgate/core/task"
 )
 
-// TestDatabaseOfTheReleaseBeforeIsUpgraded opens what the release before wrote,
-// in which all queues shared one index: tasks 1 and 2 are dead letters, of which
-// 1 is reported; 3 was delivered once; 4 is due; 5 is due in 2096; 6 was cancelled.
-func TestDatabaseOfTheReleaseBeforeIsUpgraded(t *testing.T) {
+// TestDatabaseOfTheFirstLayoutIsUpgraded opens a database of layout 1, in
+// which all queues shared one index. Tasks 1 and 2 are dead letters, and 1 is
+// reported. Task 3 was delivered once. Task 4 is due. Task 5 is due in 2096. Task 6
+// was cancelled.
+func TestDatabaseOfTheFirstLayoutIsUpgraded(t *testing.T) {
 	dir := t.TempDir()
 	check(t, os.CopyFS(dir, os.DirFS("testdata/one-index")))
 	id := func(n string) string { return "01936b5e-0000-7000-8000-00000000000" + n }
@@ -61,7 +62,7 @@ func TestDatabaseOfTheReleaseBeforeIsUpgraded(t *testing.T) {
 	}
 }
 
-func TestDatabaseOfALaterReleaseIsRefused(t *testing.T) {
+func TestDatabaseOfALaterLayoutIsRefused(t *testing.T) {
 	dir := t.TempDir()
 	db, err := embedded.Open(dir, embedded.Options{})
 	check(t, err)

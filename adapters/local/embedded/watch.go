@@ -2,7 +2,7 @@ package embedded
 
 import "sync"
 
-// watches are the records that somebody waits for.
+// watches holds the ids of the records that callers of Watch wait for.
 type watches struct {
 	mu  sync.Mutex
 	ids map[string]*watch
@@ -36,8 +36,7 @@ func (d *DB) Watch(id string) (changed <-chan struct{}, stop func()) {
 	})
 }
 
-// notify tells whoever watches the record that it has changed; the change is
-// committed.
+// notify wakes the watchers of a record. The caller has committed the change.
 func (d *DB) notify(id string) {
 	w := &d.watches
 	w.mu.Lock()

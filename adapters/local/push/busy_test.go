@@ -189,7 +189,7 @@ func TestBusyWorkerRunsEachTaskOnceAndLosesNone(t *testing.T) {
 	}
 }
 
-func TestPushesAreBackToFullOnceTheWorkerTakesThem(t *testing.T) {
+func TestPaceRecoversWhenTheWorkerAccepts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := &crew{took: time.Hour, events: true, handled: map[string]int{}}
 		s := newSite(t, func(db *embedded.DB) push.Deliverer { c.db = db; return c })
@@ -212,7 +212,7 @@ func TestPushesAreBackToFullOnceTheWorkerTakesThem(t *testing.T) {
 	})
 }
 
-func TestBusyWorkerNeverUsesUpTheDeliveriesOfALonelyMessage(t *testing.T) {
+func TestBusyAnswersDoNotCountForASingleMessage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := &crew{handled: map[string]int{}}
 		s := newSite(t, func(db *embedded.DB) push.Deliverer { c.db = db; return c })
@@ -243,7 +243,7 @@ func (p *picky) Deliver(_ context.Context, d embedded.Delivery) (push.Outcome, e
 	return push.Outcome{Acknowledge: true}, nil
 }
 
-func TestMessageRefusedWhileOthersAreTakenCountsDeliveriesInTheEnd(t *testing.T) {
+func TestManyRefusalsOfOneMessageCountAsDeliveries(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := &picky{refused: make(chan embedded.Delivery)}
 		s := newSite(t, func(*embedded.DB) push.Deliverer { return p })

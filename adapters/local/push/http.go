@@ -17,18 +17,20 @@ import (
 	"github.com/taskgate/taskgate/core/task"
 )
 
-// DefaultTimeout bounds a delivery over HTTP whose task no attempt holds a lease
-// of, as Cloud Tasks does (https://cloud.google.com/tasks/docs/creating-http-target-tasks).
+// DefaultTimeout is the maximum time of a delivery over HTTP, unless an attempt at
+// the task holds a lease. Cloud Tasks has the same timeout
+// (https://cloud.google.com/tasks/docs/creating-http-target-tasks).
 const DefaultTimeout = 10 * time.Minute
 
-// maxRetryAfter bounds what a worker may ask for: no lease is longer.
+// maxRetryAfter is the longest delay that a worker can ask for. It equals the
+// longest lease.
 const maxRetryAfter = task.MaxLease * time.Second
 
-// maxDrain is how much of an answer is read, so that its connection can be used
-// again. Nothing reads the text itself.
+// maxDrain is how many bytes of an answer are read and discarded, so that the
+// connection can be reused.
 const maxDrain = 64 << 10
 
-// headers are the attributes that go as headers, and their names there.
+// headers maps the attributes that are sent as headers to the headers' names.
 var headers = map[string]string{
 	task.AttributeTaskID:      "Taskgate-Task-Id",
 	task.AttributeTaskName:    "Taskgate-Task-Name",
@@ -36,14 +38,14 @@ var headers = map[string]string{
 	task.AttributeEnvelope:    "Taskgate-Envelope",
 }
 
-// HTTP is a [Deliverer] that POSTs each message to a worker's URL. The body is
-// the message. Any 2xx acknowledges it; 429 and 503 say that the worker is busy.
-// Any other answer, also a redirect, and no answer leave the message to be
-// delivered again, after Retry-After where that is given (at most an hour).
+// HTTP is a [Deliverer] that POSTs each message to a worker's URL. The body of the
+// request is the message. A 2xx answer acknowledges the message. 429 and 503 mean
+// that the worker is busy. After any other answer (also a redirect), or without an
+// answer, the message is delivered again. If the answer has Retry-After, that is
+// the delay, up to an hour.
 //
-// Headers are ASCII. In the names of the task, the queue and the backend other
-// bytes, and "%", are percent-encoded (RFC 3986). Taskgate-Envelope is JSON, with
-// \u escapes.
+// Headers are ASCII. Other bytes and "%" in the names of the task, the queue and the
+// backend are percent-encoded (RFC 3986). Taskgate-Envelope is JSON with \u escapes.
 type HTTP struct {
 	url     string
 	client  *http.Client
@@ -51,24 +53,25 @@ type HTTP struct {
 }
 
 // NewHTTP returns a deliverer to url. The client should keep as many idle
-// connections as there are deliveries at once: see [NewClient]. The timeout
-// bounds a delivery; 0 = [DefaultTimeout]. A delivery whose attempt holds a lease
-// goes on until the lease ends.
+// connections as there are concurrent deliveries: see [NewClient]. timeout is the
+// maximum time of a delivery; 0 = [DefaultTimeout]. While an attempt at the task
+// holds a lease, the delivery continues until the lease ends.
 func NewHTTP(client *http.Client, url string, timeout time.Duration) *HTTP {
 	own := *client
 	own.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	return &HTTP{url: url, client: &own, timeout: orElse(timeout, DefaultTimeout)}
 }
 
-// NewClient returns a client that keeps so many idle connections to one host.
+// NewClient returns a client that keeps up to this number of idle connections to
+// one host.
 func NewClient(connections int) *http.Client {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.MaxIdleConns, transport.MaxIdleConnsPerHost = 0, connections
 	return &http.Client{Transport: transport}
 }
 
-// errTimeout ends a delivery that the worker has not answered.
-var errTimeout = errors.New("the worker did not answer in time, and holds no lease")
+// errTimeout is the error of a delivery that the worker has not answered in time.
+var errTimeout = errors.New("the worker did not answer in time and holds no lease")
 
 // Deliver implements [Deliverer].
 func (h *HTTP) Deliver(ctx context.Context, d embedded.Delivery) (Outcome, error) {
@@ -93,7 +96,7 @@ func (h *HTTP) Deliver(ctx context.Context, d embedded.Delivery) (Outcome, error
 		return Outcome{}, cmp.Or(context.Cause(ctx), err)
 	}
 	defer res.Body.Close()
-	_, _ = io.CopyN(io.Discard, res.Body, maxDrain) // only the status matters
+	_, _ = io.CopyN(io.Discard, res.Body, maxDrain) // the error does not matter, only the status does
 	if res.StatusCode >= 200 && res.StatusCode < 300 {
 		return Outcome{Acknowledge: true}, nil
 	}
@@ -128,8 +131,8 @@ func newRequest(ctx context.Context, url string, d embedded.Delivery) (*http.Req
 	return req, nil
 }
 
-// retryAfter reads the header: whole seconds or a date (RFC 9110, 10.2.3). It
-// returns 0 when it is neither, or in the past.
+// retryAfter reads a Retry-After header: whole seconds or a date (RFC 9110, section
+// 10.2.3). It returns 0 when the header is neither, or when the date has passed.
 func retryAfter(header string) time.Duration {
 	if header != "" && strings.Trim(header, "0123456789") == "" {
 		seconds, err := strconv.ParseUint(header, 10, 31)
@@ -144,12 +147,13 @@ func retryAfter(header string) time.Duration {
 	return 0
 }
 
-// percentEncode makes a header value of any text, and of plain ASCII itself.
+// percentEncode turns any text into a header value. Printable ASCII without "%"
+// stays unchanged.
 func percentEncode(s string) string {
 	var b strings.Builder
 	for i := range len(s) {
 		c := s[i]
-		edge := i == 0 || i == len(s)-1 // where a header's spaces are lost
+		edge := i == 0 || i == len(s)-1 // a space at either end of a header is lost
 		if c < ' ' || c > '~' || c == '%' || c == ' ' && edge {
 			fmt.Fprintf(&b, "%%%02X", c)
 		} else {
@@ -159,7 +163,8 @@ func percentEncode(s string) string {
 	return b.String()
 }
 
-// asciiJSON escapes what is not ASCII in a JSON text; it is in strings there.
+// asciiJSON escapes all characters of a JSON text that are not ASCII. These can only
+// be inside strings.
 func asciiJSON(s string) string {
 	var b strings.Builder
 	for _, r := range s {

@@ -94,7 +94,7 @@ func TestOnlyA2xxAcknowledges(t *testing.T) {
 	}
 }
 
-func TestWorkerThatHangsOrIsAwayOrTalksForEverDoesNotHoldTheDelivery(t *testing.T) {
+func TestUnresponsiveWorkerEndsTheDelivery(t *testing.T) {
 	hang := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
 		<-r.Context().Done()

@@ -7,36 +7,36 @@ import (
 	"time"
 )
 
-// A worker that is too busy is asked again after a pause, which doubles from
-// minPause to maxPause until it takes a push.
+// After a busy answer, the next probe waits for a pause. The pause doubles from
+// minPause to maxPause until the worker accepts a push.
 const (
 	minPause = 100 * time.Millisecond
 	maxPause = time.Second
 )
 
-// pace is how many pushes of one queue may run at once. It begins at full. A
-// push that the worker is too busy for lowers it to what the worker has taken,
-// and a probe now and then finds out whether the worker takes more. Each push
-// that is taken raises it again.
+// pace limits the concurrent pushes of one queue. The limit starts at full. A busy
+// answer lowers the limit to the number of pushes that still run. From time to time
+// a probe, one push above the limit, checks whether the worker accepts more. Each
+// accepted push raises the limit.
 type pace struct {
 	full int
 
 	mu      sync.Mutex
-	limit   int // how many pushes may run at once
-	running int // how many do; a probe runs above the limit
-	pause   time.Duration
-	probeAt time.Time // not before, one push above the limit
-	slowed  int       // how often refusals have doubled the pause
-	taken   time.Time // when a push was last taken; zero = none was
-	changed chan struct{}
+	limit   int           // the maximum number of concurrent pushes, without a probe
+	running int           // the number of running pushes, with a probe
+	pause   time.Duration // the wait between two probes
+	probeAt time.Time     // the earliest time of the next probe
+	slowed  int           // how often refusals have doubled the pause
+	taken   time.Time     // when the worker last accepted a push; zero = never
+	changed chan struct{} // closed when the limit or running changes
 }
 
 func newPace(full int) *pace {
 	return &pace{full: full, limit: full, changed: make(chan struct{})}
 }
 
-// room returns how many pushes may begin now; if none, the time until a probe
-// may, unless changed is closed before.
+// room returns how many pushes may start now. If n is 0, the caller should call room
+// again after wait, or earlier when changed is closed.
 func (p *pace) room() (n int, wait time.Duration, changed <-chan struct{}) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -48,10 +48,10 @@ func (p *pace) room() (n int, wait time.Duration, changed <-chan struct{}) {
 	case p.running < p.full:
 		return 0, wait, p.changed
 	}
-	return 0, time.Hour, p.changed // no room at all until a push ends
+	return 0, time.Hour, p.changed // no push may start until another one ends
 }
 
-// wait returns once a push may begin, or ctx has ended.
+// wait returns when a push may start, or when ctx ends.
 func (p *pace) wait(ctx context.Context) {
 	for {
 		n, wait, changed := p.room()
@@ -71,14 +71,14 @@ func (p *pace) wait(ctx context.Context) {
 	}
 }
 
-// A run is one push that runs.
+// A run is one running push.
 type run struct {
 	pace   *pace
-	slowed int // of the pace, when the push began
-	taken  bool
+	slowed int  // pace.slowed when the push started
+	taken  bool // the worker has accepted the push
 }
 
-// begin counts a push as running.
+// begin counts a new push as running.
 func (p *pace) begin() *run {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -88,7 +88,7 @@ func (p *pace) begin() *run {
 	return &run{pace: p, slowed: p.slowed}
 }
 
-// took raises the pace: the worker has taken the push.
+// took raises the limit, because the worker has accepted the push.
 func (r *run) took() {
 	p := r.pace
 	p.mu.Lock()
@@ -102,7 +102,7 @@ func (r *run) took() {
 	p.signal()
 }
 
-// end counts the push as over.
+// end counts the push as ended.
 func (r *run) end() {
 	p := r.pace
 	p.mu.Lock()
@@ -111,8 +111,8 @@ func (r *run) end() {
 	p.signal()
 }
 
-// refused counts the push as over, and lowers the pace. Pushes that began
-// together are refused together, and double the pause once.
+// refused counts the push as ended and lowers the limit. It doubles the pause,
+// unless another refusal has doubled the pause since this push started.
 func (r *run) refused() {
 	p := r.pace
 	p.mu.Lock()
@@ -127,17 +127,18 @@ func (r *run) refused() {
 	p.signal()
 }
 
-// takenSince reports whether a push of this queue was taken after t.
+// takenSince reports whether the worker accepted a push of this queue after t.
 func (p *pace) takenSince(t time.Time) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.taken.After(t)
 }
 
+// signal wakes the waiting callers. The caller holds the lock.
 func (p *pace) signal() {
 	close(p.changed)
 	p.changed = make(chan struct{})
 }
 
-// jitter keeps the probes of several queues apart.
+// jitter returns a random time around d, so that queues do not probe all together.
 func jitter(d time.Duration) time.Duration { return d*3/4 + rand.N(d/2+1) }

@@ -1,5 +1,5 @@
-// Package push hands the messages of the embedded queue to a worker, many at
-// once, and tells the queue what became of each.
+// Package push delivers the messages of the embedded queue to a worker, many
+// concurrently, and reports each outcome to the queue.
 package push
 
 import (
@@ -12,38 +12,41 @@ import (
 	"github.com/taskgate/taskgate/adapters/local/embedded"
 )
 
-// DefaultConcurrency is how many deliveries run at once unless told otherwise.
+// DefaultConcurrency is the default maximum number of concurrent deliveries.
 const DefaultConcurrency = 64
 
-// DefaultGrace is how long [Pusher.Run] waits for running deliveries at its end.
+// DefaultGrace is how long [Pusher.Run] waits by default for running deliveries
+// after its context has ended.
 const DefaultGrace = 10 * time.Second
 
-// reportsAtOnce is how many dead letters are reported at once.
+// reportsAtOnce is the maximum number of concurrent reports of dead letters.
 const reportsAtOnce = 8
 
-// maxRefusals is how often a message may be refused while others are taken.
-// After that it is not the worker that is busy: each refusal is a delivery.
+// maxRefusals is how often the worker may refuse one message while it accepts
+// others. After that, the cause is probably the message and not a busy worker, so
+// each further refusal counts as a delivery.
 const maxRefusals = 100
 
-// lastWait is how much longer a delivery has after its context has ended, to
-// report its outcome. After that it is left alone: a restart redelivers it.
+// lastWait is how long Run waits for a delivery to end after its context has ended.
+// After that Run returns without the outcome, and the next process delivers the
+// message again.
 const lastWait = 6 * time.Second
 
-// Outcome is what became of a delivery.
+// Outcome is the result of a delivery.
 type Outcome struct {
-	Acknowledge bool          // the message is done
-	Busy        bool          // else, the worker had no room for the message
-	Delay       time.Duration // else, after which time it is to come again; 0 = as the Pusher sees fit
+	Acknowledge bool          // the message is done; the other fields then have no meaning
+	Busy        bool          // the worker was too busy to accept the message
+	Delay       time.Duration // when to deliver the message again; 0 = at once if Busy, else the queue's backoff
 }
 
-// Deliverer gives one message to a worker and waits for the outcome. When ctx
-// ends the process is stopping: Deliver should return soon. The error says why a
-// message is not acknowledged, and is only logged.
+// Deliverer delivers one message to a worker and returns the outcome. When ctx ends,
+// the process is stopping and Deliver should return soon. The error says why the
+// message is not acknowledged; the Pusher only logs the error.
 type Deliverer interface {
 	Deliver(ctx context.Context, d embedded.Delivery) (Outcome, error)
 }
 
-// DelivererFunc is a function that is a Deliverer.
+// DelivererFunc is a function that implements Deliverer.
 type DelivererFunc func(ctx context.Context, d embedded.Delivery) (Outcome, error)
 
 // Deliver implements [Deliverer].
@@ -51,21 +54,22 @@ func (f DelivererFunc) Deliver(ctx context.Context, d embedded.Delivery) (Outcom
 	return f(ctx, d)
 }
 
-// Pusher moves messages from the queues of a database to a worker. A push that
-// the worker was too busy for, and in which no attempt started, was no delivery;
-// every other push that is not acknowledged counts as one.
+// Pusher delivers the messages of a database's queues to a worker. A push does not
+// count as a delivery if the worker was too busy and no attempt started. Every
+// other push without an acknowledgement counts.
 type Pusher struct {
 	DB          *embedded.DB
-	Worker      Deliverer     // nil = nothing is pushed: workers fetch their messages
-	DeadLetters Deliverer     // reports that a message died, tried until it acknowledges; nil = nobody asks
-	Concurrency int           // deliveries at once; 0 = DefaultConcurrency
-	Grace       time.Duration // for running deliveries at the end; 0 = DefaultGrace
+	Worker      Deliverer     // nil = nothing is pushed; workers fetch their messages
+	DeadLetters Deliverer     // gets each dead letter until it acknowledges; nil = dead letters are not reported
+	Concurrency int           // maximum number of concurrent deliveries; 0 = DefaultConcurrency
+	Grace       time.Duration // how long Run waits for running deliveries at the end; 0 = DefaultGrace
 	Log         *slog.Logger  // nil = slog.Default()
 }
 
-// Run pushes until ctx ends. Then it claims no more, waits for the deliveries
-// that run until the grace is over, ends their contexts and releases what they
-// leave unacknowledged. It returns early only when the queue is closed.
+// Run pushes until ctx ends. Then it claims no more messages and waits for running
+// deliveries until the grace is over. After the grace it ends the contexts of these
+// deliveries, and releases the messages that are not acknowledged. Run returns early
+// only when the database is closed.
 func (p *Pusher) Run(ctx context.Context) error {
 	delivering, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
@@ -90,7 +94,7 @@ func (p *Pusher) Run(ctx context.Context) error {
 	if !within(done, orElse(p.Grace, DefaultGrace)) {
 		end()
 		if !within(done, lastWait) {
-			p.log().Error("some deliveries have not ended; they are abandoned")
+			p.log().Error("some deliveries did not end in time; their messages are delivered again after a restart")
 		}
 	}
 	if errors.Is(err, embedded.ErrClosed) {
@@ -99,8 +103,8 @@ func (p *Pusher) Run(ctx context.Context) error {
 	return nil
 }
 
-// failed reports whether there is an error; one that is worth trying again is
-// logged, and waited for a little.
+// logAndPause reports whether err is an error. It logs an error after which the
+// caller tries again, and pauses for a second.
 func (p *Pusher) logAndPause(ctx context.Context, err error) bool {
 	if err != nil && ctx.Err() == nil && !errors.Is(err, embedded.ErrClosed) {
 		p.log().Error("cannot read the queue", "error", err)
@@ -109,15 +113,15 @@ func (p *Pusher) logAndPause(ctx context.Context, err error) bool {
 	return err != nil
 }
 
-// pool is where deliveries go, and how many may run at once.
+// pool is a deliverer with a limit on its concurrent deliveries.
 type pool struct {
-	to      Deliverer // nil = nobody, and each is acknowledged
-	slots   chan struct{}
-	running *sync.WaitGroup
+	to      Deliverer       // nil = each message is acknowledged without a delivery
+	slots   chan struct{}   // has one element for each delivery that runs or is about to
+	running *sync.WaitGroup // the running deliveries
 }
 
-// feed delivers the messages of one queue until ctx ends, or the queue is empty
-// and forgotten. Queues of one pool share its slots.
+// feed delivers the messages of one queue until ctx ends, or until the queue is
+// empty and its feed is dropped. All queues of a pool share the pool's slots.
 func (p *Pusher) feed(ctx, delivering context.Context, f *embedded.Feed, l pool) {
 	pace := newPace(cap(l.slots))
 	for {
@@ -145,15 +149,15 @@ func (p *Pusher) feed(ctx, delivering context.Context, f *embedded.Feed, l pool)
 	}
 }
 
-// take waits for a free slot and takes as many as are free and the pace allows;
-// 0 when ctx ends first.
+// take waits for a free slot. It returns how many slots it has taken: as many as are
+// free and as the pace allows. It returns 0 if ctx ends first.
 func take(ctx context.Context, slots chan struct{}, pace *pace) (n int) {
 	select {
 	case slots <- struct{}{}:
 	case <-ctx.Done():
 		return 0
 	}
-	room, _, _ := pace.room() // it may have changed while the slots were taken
+	room, _, _ := pace.room() // the room may have changed during the wait for the slot
 	for n = 1; n < room; n++ {
 		select {
 		case slots <- struct{}{}:
@@ -168,7 +172,7 @@ func take(ctx context.Context, slots chan struct{}, pace *pace) (n int) {
 	return n
 }
 
-// deliver makes one delivery and tells the queue what became of it.
+// deliver makes one delivery and reports the outcome to the queue.
 func (p *Pusher) deliver(ctx context.Context, d embedded.Delivery, to Deliverer, run *run) {
 	log := p.log().With("task_id", d.ID, "queue", d.Name, "delivery", d.Count, "dead", d.Dead)
 	if d.Dead && d.Count == 1 {
@@ -187,15 +191,15 @@ func (p *Pusher) deliver(ctx context.Context, d embedded.Delivery, to Deliverer,
 	case o.Acknowledge:
 		run.end()
 		if err := p.DB.Acknowledge(detached, d); err != nil {
-			log.Error("message not acknowledged; it may be delivered again", "error", err)
+			log.Error("cannot remove the message from the queue; it may be delivered again", "error", err)
 		}
 		return
 	case busy && d.Refusals < maxRefusals:
 		counted := run.pace.takenSince(d.RefusedAt)
 		if err := p.DB.Refuse(detached, d, o.Delay, counted); err != nil {
-			log.Error("message not given back; it is delivered again after a restart", "error", err)
+			log.Error("cannot return the message to the queue; it is delivered again after a restart", "error", err)
 		}
-		run.refused() // the message is in the queue again, behind those that wait
+		run.refused() // the refused message is in the queue again, behind the waiting ones
 		log.Debug("the worker is busy", "again_in_seconds", o.Delay.Seconds())
 		return
 	case busy:
@@ -204,17 +208,17 @@ func (p *Pusher) deliver(ctx context.Context, d embedded.Delivery, to Deliverer,
 		run.end()
 	}
 	if ctx.Err() != nil {
-		o.Delay = 0 // cut short by the stop: the next process begins with it
+		o.Delay = 0 // the stop ended the delivery, so the next process delivers the message at once
 	} else if o.Delay <= 0 {
 		o.Delay = embedded.Backoff
 	}
-	log.Info("delivery not acknowledged", "error", err)
+	log.Info("the worker did not acknowledge the message", "error", err)
 	if err := p.DB.Release(detached, d, o.Delay); err != nil {
-		log.Error("message not released; it is delivered again after a restart", "error", err)
+		log.Error("cannot release the message; it is delivered again after a restart", "error", err)
 	}
 }
 
-// delivered calls the deliverer, and raises the pace as soon as an attempt starts.
+// delivered calls the deliverer. It raises the pace when an attempt starts.
 func delivered(ctx context.Context, d embedded.Delivery, to Deliverer, run *run) (Outcome, error) {
 	over := make(chan struct{})
 	defer close(over)
@@ -228,6 +232,7 @@ func delivered(ctx context.Context, d embedded.Delivery, to Deliverer, run *run)
 	return to.Deliver(ctx, d)
 }
 
+// closed reports whether c is closed; a nil channel is not.
 func closed(c <-chan struct{}) bool {
 	select {
 	case <-c:
@@ -244,7 +249,7 @@ func (p *Pusher) log() *slog.Logger {
 	return p.Log
 }
 
-// within reports whether done is closed before the time is over.
+// within waits for done at most for the time d, and reports whether done was closed.
 func within(done <-chan struct{}, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -256,6 +261,7 @@ func within(done <-chan struct{}, d time.Duration) bool {
 	}
 }
 
+// orElse returns v, or the fallback if v is not positive.
 func orElse[T int | time.Duration](v, fallback T) T {
 	if v <= 0 {
 		return fallback

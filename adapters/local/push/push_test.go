@@ -85,7 +85,7 @@ func (c deliverer) Deliver(ctx context.Context, d embedded.Delivery) (push.Outco
 	return <-answer, errors.New("for the log")
 }
 
-func TestDeliveriesRunAtOnceUpToTheConcurrency(t *testing.T) {
+func TestDeliveriesRunConcurrentlyUpToTheLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := start(t, 0, push.Pusher{Concurrency: 2})
 		defer b.close()
@@ -106,7 +106,7 @@ func TestDeliveriesRunAtOnceUpToTheConcurrency(t *testing.T) {
 	})
 }
 
-func TestDelayThatTheWorkerAsksForIsKept(t *testing.T) {
+func TestRetryDelayOfTheWorkerIsKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := start(t, 0, push.Pusher{})
 		defer b.close()
@@ -121,7 +121,7 @@ func TestDelayThatTheWorkerAsksForIsKept(t *testing.T) {
 	})
 }
 
-func TestRefusedMessageBacksOffThenDiesAndIsReportedUntilAcknowledged(t *testing.T) {
+func TestFailingMessageBacksOffThenBecomesADeadLetter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := start(t, 12, push.Pusher{})
 		defer b.close()

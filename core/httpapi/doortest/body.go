@@ -8,13 +8,13 @@ import (
 )
 
 var bodyCases = []Case{
-	{"a body arrives byte for byte, whatever its type", bodyArrives},
-	{"an empty body is read as empty", emptyBodyArrives},
+	{"a body of any type arrives unchanged", bodyArrives},
+	{"an empty body arrives empty", emptyBodyArrives},
 	{"a body without a length arrives", chunkedBodyArrives},
 	{"a body at the limit arrives", largeBodyArrives},
 }
 
-// binary returns n bytes, of every value, that are not UTF-8.
+// binary returns n bytes that have all values and are not valid UTF-8.
 func binary(n int) []byte {
 	b := make([]byte, n)
 	for i := range b {
@@ -23,13 +23,14 @@ func binary(n int) []byte {
 	return b
 }
 
-// bodies are such as a layer that means well, or takes all for text, changes.
+// bodies holds bodies, by media type, that a faulty layer would change: one that
+// treats every body as text, or that normalises or decodes bodies.
 var bodies = map[string][]byte{
 	"application/json":         []byte(" {\"n\":1.10,\"s\":\"é 日本 😀 \u2028 <&>\",\"e\":\"\\u00e9\"}\r\n"),
 	"application/octet-stream": binary(1000),
 	"text/plain":               []byte("\ufeffbom\r\nline\n\x00nul"),
 	"application/problem+json": []byte(`{"a":"e30="}`),
-	"application/x-unknown":    []byte("eyJhIjoxfQ=="), // which looks like base64
+	"application/x-unknown":    []byte("eyJhIjoxfQ=="), // looks like base64
 }
 
 func bodyArrives(ctx context.Context, open Open) error {
@@ -52,7 +53,7 @@ func emptyBodyArrives(ctx context.Context, open Open) error {
 			return err
 		}
 		if s.bodyErr != nil || len(s.body) != 0 {
-			return fmt.Errorf("%s without a body arrived with %q, %v", method, s.body, s.bodyErr)
+			return fmt.Errorf("%s without a body arrived with the body %q, %v", method, s.body, s.bodyErr)
 		}
 	}
 	return nil
@@ -60,7 +61,7 @@ func emptyBodyArrives(ctx context.Context, open Open) error {
 
 func chunkedBodyArrives(ctx context.Context, open Open) error {
 	if open(http.NotFoundHandler()).LosesChunked {
-		return inapplicable("the platform loses it")
+		return inapplicable("the platform loses bodies without a Content-Length")
 	}
 	body := binary(70_000)
 	s, err := arrives(ctx, open, Request{Method: "POST", Target: "/v1/tasks", Body: body, Chunked: true})
@@ -68,7 +69,7 @@ func chunkedBodyArrives(ctx context.Context, open Open) error {
 		return err
 	}
 	if s.bodyErr != nil || !bytes.Equal(s.body, body) {
-		return fmt.Errorf("a body of %d bytes without a length arrived with %d, or others, %v", len(body), len(s.body), s.bodyErr)
+		return fmt.Errorf("a body of %d bytes without a Content-Length arrived changed, with %d bytes, %v", len(body), len(s.body), s.bodyErr)
 	}
 	return nil
 }
@@ -87,7 +88,7 @@ func largeBodyArrives(ctx context.Context, open Open) error {
 		return err
 	}
 	if s.bodyErr != nil || !bytes.Equal(s.body, body) {
-		return fmt.Errorf("a body of %d bytes arrived with %d, or others, %v", len(body), len(s.body), s.bodyErr)
+		return fmt.Errorf("a body of %d bytes arrived changed, with %d bytes, %v", len(body), len(s.body), s.bodyErr)
 	}
 	return nil
 }

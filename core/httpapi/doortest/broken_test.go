@@ -44,7 +44,7 @@ func plain(t *testing.T, h http.Handler) doortest.Door {
 	}
 }
 
-func TestTheStandardServerKeepsTheContract(t *testing.T) {
+func TestStandardServerKeepsTheContract(t *testing.T) {
 	doortest.Run(t, func(t *testing.T, h http.Handler) doortest.Door {
 		d := plain(t, h)
 		d.Limit, d.Patience = 0, 0
@@ -122,7 +122,7 @@ func catch(t *testing.T, mutants []mutant) {
 	}
 }
 
-func TestTheRealDoorIsNotCaught(t *testing.T) {
+func TestCorrectDoorPasses(t *testing.T) {
 	catch(t, []mutant{
 		{"without a wrapper", func(next http.Handler) http.Handler { return next }, nil},
 		{"with a cloned request", request(func(*http.Request) {}), nil},

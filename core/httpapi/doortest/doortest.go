@@ -1,8 +1,10 @@
-// Package doortest is the contract of a front door as a suite: whatever stands
-// between a client and an http.Handler, the handler sees the request that the
-// client made and the client the response that the handler gave. Each case
-// returns an error, so that the suite is tested too: the mutants in this
-// package's tests are doors with one defect each, and each is caught.
+// Package doortest tests the contract of a front door. A front door is everything
+// between a client and an http.Handler. The handler must get the request that the
+// client sent, and the client must get the response that the handler wrote.
+//
+// The suite has tests itself: the mutants in this package's tests are doors with one
+// defect each, and the suite must find each defect. For that, a case returns an
+// error instead of failing a test.
 package doortest
 
 import (
@@ -20,10 +22,10 @@ import (
 // Request is what a client sends.
 type Request struct {
 	Method  string
-	Target  string // path and query, escaped as they are on the wire
+	Target  string // path and query, escaped as in the request line
 	Header  http.Header
 	Body    []byte // nil = none
-	Chunked bool   // the body goes without a Content-Length
+	Chunked bool   // the body is sent without a Content-Length
 }
 
 // Response is what a client receives.
@@ -33,54 +35,56 @@ type Response struct {
 	Body   []byte
 }
 
-// Door is a front door that serves a handler, and what is known of it.
+// Door is a front door that serves a handler, and the properties of that door.
 type Door struct {
-	// Send sends a request the way a real client's reaches the door, and returns
-	// its response as that client would see it, redirects included. It returns
+	// Send sends a request to the door as a real client does. It returns the
+	// response that the client would get, and does not follow redirects. It returns
 	// when ctx ends. It may be called concurrently.
 	Send func(ctx context.Context, r Request) (Response, error)
 
-	// Gateway renders what the door tells the handler, by way of the request's
-	// context, about the platform in front; nil = nothing.
+	// Gateway returns, as text, what the door tells the handler about the platform
+	// by the request's context; nil = nothing.
 	Gateway func(ctx context.Context) string
 
-	// Limit is the largest body, in bytes, that the door must let pass, with an
-	// answer that is a little larger; 0 = 4 MiB, the service's largest request.
+	// Limit is the size of the largest request body, in bytes, that the door must
+	// pass on. The largest response is a little larger. 0 = 4 MiB, which is the
+	// service's largest request.
 	Limit int
 
-	// Patience bounds how long a panic is waited for, and the end of a context;
-	// 0 = 5 seconds.
+	// Patience is how long the suite waits for the answer after a panic, and for
+	// the end of a context; 0 = 5 seconds.
 	Patience time.Duration
 
-	// Deadline is set when the door gives each request one.
+	// Deadline is true if the door sets a deadline for each request's context.
 	Deadline bool
-	// Disconnects is set when the door learns that a client has gone away.
+	// Disconnects is true if the door notices that a client has disconnected.
 	Disconnects bool
-	// JoinsQuery is set when the platform joins repeated query keys by commas.
+	// JoinsQuery is true if the platform joins the values of a repeated query key
+	// by commas.
 	JoinsQuery bool
-	// LosesChunked is set when the platform loses a body without Content-Length.
+	// LosesChunked is true if the platform loses a body without a Content-Length.
 	LosesChunked bool
 }
 
-// Open serves the handler behind a door.
+// Open starts a door in front of the handler.
 type Open func(http.Handler) Door
 
-// Case is one promise of the contract.
+// Case checks one rule of the contract.
 type Case struct {
 	Name string
-	// Check returns ErrInapplicable when the door's own word exempts it.
+	// Check returns ErrInapplicable if the door's properties exempt the door.
 	Check func(context.Context, Open) error
 }
 
-// ErrInapplicable is returned by a case from which the door is exempt.
+// ErrInapplicable is the error of a case that does not apply to the door.
 var ErrInapplicable = errors.New("does not apply")
 
-// caseTime bounds one case, so that a door that hangs fails and does not stop
-// the suite.
+// caseTime is the maximum time of one case. If a door hangs, the case fails and the
+// suite continues.
 const caseTime = time.Minute
 
-// Run checks each case as a subtest, behind a door that open opens for it and
-// closes by t.Cleanup.
+// Run checks each case as a subtest. It calls open for each case; open must stop
+// the door by t.Cleanup.
 func Run(t *testing.T, open func(t *testing.T, h http.Handler) Door) {
 	for _, c := range Cases() {
 		t.Run(c.Name, func(t *testing.T) {
@@ -97,13 +101,13 @@ func Run(t *testing.T, open func(t *testing.T, h http.Handler) Door) {
 	}
 }
 
-// Cases returns the whole contract.
+// Cases returns all cases of the contract.
 func Cases() []Case { return slices.Concat(requestCases, bodyCases, responseCases, lifeCases) }
 
 func inapplicable(why string) error { return fmt.Errorf("%w: %s", ErrInapplicable, why) }
 
-// Client returns a Send over HTTP to a server's base URL, such as
-// "http://127.0.0.1:8080". It follows no redirects and decodes nothing.
+// Client returns a [Door.Send] that sends requests over HTTP to a base URL such as
+// "http://127.0.0.1:8080". It does not follow redirects or decode bodies.
 func Client(base string) func(context.Context, Request) (Response, error) {
 	client := &http.Client{
 		Transport:     &http.Transport{DisableCompression: true, DisableKeepAlives: true},
@@ -115,7 +119,7 @@ func Client(base string) func(context.Context, Request) (Response, error) {
 			body = bytes.NewReader(r.Body)
 		}
 		if r.Chunked {
-			body = io.MultiReader(body) // of which net/http does not know the length
+			body = io.MultiReader(body) // hides the length from net/http
 		}
 		req, err := http.NewRequestWithContext(ctx, r.Method, base+r.Target, body)
 		if err != nil {
@@ -134,7 +138,7 @@ func Client(base string) func(context.Context, Request) (Response, error) {
 	}
 }
 
-// seen is what a handler saw of a request.
+// seen is the request that a handler got.
 type seen struct {
 	*http.Request
 	body    []byte
@@ -142,7 +146,8 @@ type seen struct {
 	gateway string
 }
 
-// arrives sends a request and returns what the handler saw, having answered 200.
+// arrives sends a request and returns the request that the handler got. The handler
+// answers 200.
 func arrives(ctx context.Context, open Open, r Request) (seen, error) {
 	saw := make(chan seen, 10)
 	var door Door
@@ -167,11 +172,11 @@ func arrives(ctx context.Context, open Open, r Request) (seen, error) {
 	case s := <-saw:
 		return s, nil
 	default:
-		return seen{}, fmt.Errorf("%s %s was answered %d and has not arrived", r.Method, r.Target, resp.Status)
+		return seen{}, fmt.Errorf("%s %s was answered %d, but the handler did not get the request", r.Method, r.Target, resp.Status)
 	}
 }
 
-// answered serves one request with handle and returns the response.
+// answered sends one request to a door in front of handle and returns the response.
 func answered(ctx context.Context, open Open, method string, handle http.HandlerFunc) (Response, error) {
 	resp, err := open(handle).Send(ctx, Request{Method: method, Target: "/v1/tasks"})
 	if err != nil {

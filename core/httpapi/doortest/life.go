@@ -11,11 +11,11 @@ import (
 )
 
 var lifeCases = []Case{
-	{"a handler's panic is a failure in time and stops nothing", panicIsBounded},
-	{"concurrent requests keep apart", concurrentKeepApart},
+	{"a panic in the handler is answered as a failure and does not stop the door", panicIsBounded},
+	{"concurrent requests do not mix", concurrentKeepApart},
 	{"the context has the door's deadline", contextHasDeadline},
-	{"the context ends with its request", contextEnds},
-	{"the context ends when the client goes away", contextEndsWithClient},
+	{"the context ends when its request ends", contextEnds},
+	{"the context ends when the client disconnects", contextEndsWithClient},
 }
 
 func (d Door) patience() time.Duration {
@@ -25,8 +25,8 @@ func (d Door) patience() time.Duration {
 	return d.Patience
 }
 
-// panicIsBounded: the client sees a 5xx, or its connection end, but never
-// success; not even when the handler had begun to answer.
+// panicIsBounded checks that the client gets a 5xx or a closed connection, and never
+// a success, even if the handler wrote a part of its answer before the panic.
 func panicIsBounded(ctx context.Context, open Open) error {
 	door := open(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
@@ -45,14 +45,14 @@ func panicIsBounded(ctx context.Context, open Open) error {
 		late := bounded.Err()
 		cancel()
 		if late != nil {
-			return fmt.Errorf("a panic was not answered in %v", door.patience())
+			return fmt.Errorf("a panic was not answered within %v", door.patience())
 		}
 		if err == nil && resp.Status < 500 {
-			return fmt.Errorf("a panic was answered %d, %q", resp.Status, resp.Body)
+			return fmt.Errorf("a panic was answered with %d, %q", resp.Status, resp.Body)
 		}
 		resp, err = door.Send(ctx, Request{Method: "GET", Target: "/"})
 		if err != nil || resp.Status != http.StatusOK {
-			return fmt.Errorf("the request after a panic: %d, %v", resp.Status, err)
+			return fmt.Errorf("the request after a panic was answered with %d, %v", resp.Status, err)
 		}
 	}
 	return nil
@@ -80,7 +80,7 @@ func concurrentKeepApart(ctx context.Context, open Open) error {
 			resp, err := door.Send(ctx, Request{Method: "POST", Target: "/v1/" + number + "?n=" + number, Header: http.Header{"X-Number": {number}}, Body: body})
 			want := fmt.Sprintf("/v1/%s n=%s %s", number, number, body)
 			if err == nil && (resp.Status != 200+len(body)/100%4 || resp.Header.Get("X-Echo") != number || string(resp.Body) != want) {
-				err = fmt.Errorf("request %s was answered %d, X-Echo %s, %.60q", number, resp.Status, resp.Header.Get("X-Echo"), resp.Body)
+				err = fmt.Errorf("request %s was answered with %d, X-Echo %s, %.60q", number, resp.Status, resp.Header.Get("X-Echo"), resp.Body)
 			}
 			failed[i] = err
 		})
@@ -90,10 +90,11 @@ func concurrentKeepApart(ctx context.Context, open Open) error {
 	return errors.Join(failed[:]...)
 }
 
-// contextHasDeadline: a quarter of an hour is more than any platform gives.
+// contextHasDeadline checks that the deadline is within 15 minutes. No platform
+// gives a request more time.
 func contextHasDeadline(ctx context.Context, open Open) error {
 	if !open(http.NotFoundHandler()).Deadline {
-		return inapplicable("the door gives none")
+		return inapplicable("the door does not set a deadline")
 	}
 	type given struct {
 		left time.Duration
@@ -108,7 +109,7 @@ func contextHasDeadline(ctx context.Context, open Open) error {
 		return err
 	}
 	if g := <-saw; !g.ok || g.left <= 0 || g.left > 15*time.Minute {
-		return fmt.Errorf("the context's deadline is %v away, given: %t", g.left, g.ok)
+		return fmt.Errorf("the context's deadline is in %v, set: %t", g.left, g.ok)
 	}
 	return nil
 }
@@ -124,13 +125,13 @@ func contextEnds(ctx context.Context, open Open) error {
 		return err
 	}
 	if err := <-early; err != nil {
-		return fmt.Errorf("the context ended before the handler did: %w", err)
+		return fmt.Errorf("the context ended before the handler returned: %w", err)
 	}
 	select {
 	case <-(<-saw).Done():
 		return nil
 	case <-time.After(door.patience()):
-		return fmt.Errorf("the context has not ended %v after its request", door.patience())
+		return fmt.Errorf("the context did not end within %v after its request", door.patience())
 	}
 }
 
@@ -143,11 +144,11 @@ func contextEndsWithClient(ctx context.Context, open Open) error {
 		case <-r.Context().Done():
 			ended <- nil
 		case <-time.After(patience):
-			ended <- fmt.Errorf("the context has not ended %v after the client went away", patience)
+			ended <- fmt.Errorf("the context did not end within %v after the client disconnected", patience)
 		}
 	}))
 	if !door.Disconnects {
-		return inapplicable("the door does not learn of it")
+		return inapplicable("the door does not notice that a client disconnects")
 	}
 	patience = door.patience()
 	client, leave := context.WithCancel(ctx)
@@ -160,7 +161,7 @@ func contextEndsWithClient(ctx context.Context, open Open) error {
 	select {
 	case <-started:
 	case err := <-sent:
-		return fmt.Errorf("the request has not arrived: %v", err)
+		return fmt.Errorf("the handler did not get the request: %v", err)
 	}
 	leave()
 	return <-ended

@@ -12,13 +12,13 @@ import (
 
 var requestCases = []Case{
 	{"the method arrives", methodArrives},
-	{"the path arrives as it was escaped", pathArrives},
+	{"the path arrives with its escapes", pathArrives},
 	{"query values arrive", queryArrives},
-	{"repeated query keys stay apart", repeatedQueryArrives},
-	{"headers arrive and commas split none", headersArrive},
+	{"repeated query keys are not joined", repeatedQueryArrives},
+	{"headers arrive and are not split at commas", headersArrive},
 	{"repeated headers keep their values in order", repeatedHeadersArrive},
-	{"cookies arrive, each its own", cookiesArrive},
-	{"what a client says of itself changes nothing", claimsChangeNothing},
+	{"each cookie arrives with its own value", cookiesArrive},
+	{"forwarded headers of the client are ignored", claimsChangeNothing},
 }
 
 func methodArrives(ctx context.Context, open Open) error {
@@ -108,8 +108,8 @@ func headersArrive(ctx context.Context, open Open) error {
 	return nil
 }
 
-// repeatedHeadersArrive lets a door join values by commas, which RFC 9110,
-// section 5.3, calls the same.
+// repeatedHeadersArrive accepts values that a door has joined by commas, because
+// they have the same meaning (RFC 9110, section 5.3).
 func repeatedHeadersArrive(ctx context.Context, open Open) error {
 	r := Request{Method: "GET", Target: "/v1/tasks", Header: http.Header{"X-Many": {"one", "two, three", "four"}}}
 	s, err := arrives(ctx, open, r)
@@ -123,8 +123,8 @@ func repeatedHeadersArrive(ctx context.Context, open Open) error {
 	return nil
 }
 
-// cookiesArrive sends them in one header, and in two, as HTTP/2 clients may
-// (RFC 9113, section 8.2.3).
+// cookiesArrive sends cookies in one header and in two headers. HTTP/2 clients may
+// use several (RFC 9113, section 8.2.3).
 func cookiesArrive(ctx context.Context, open Open) error {
 	for _, headers := range [][]string{{"a=1; b=x=y; c=3"}, {"a=1", "b=x=y; c=3"}} {
 		s, err := arrives(ctx, open, Request{Method: "GET", Target: "/v1/tasks", Header: http.Header{"Cookie": headers}})
@@ -142,8 +142,9 @@ func cookiesArrive(ctx context.Context, open Open) error {
 	return nil
 }
 
-// claims are headers by which a client can claim to be behind a proxy, or to
-// be the platform. A door that has these from its platform has them otherwise.
+// claims are headers by which a client can pretend that a proxy or the platform sent
+// the request. A door gets such values from its platform by another way, and must
+// ignore these headers.
 var claims = http.Header{
 	"Forwarded":                     {"for=1.2.3.4;host=evil.example;proto=gopher"},
 	"X-Forwarded-Host":              {"evil.example"},
@@ -167,14 +168,14 @@ func claimsChangeNothing(ctx context.Context, open Open) error {
 		return err
 	}
 	for what, value := range map[string]string{
-		"host": s.Host, "URL": s.URL.String(), "request line": s.RequestURI, "address": s.RemoteAddr, "word of the gateway": s.gateway,
+		"host": s.Host, "URL": s.URL.String(), "request line": s.RequestURI, "address": s.RemoteAddr, "gateway": s.gateway,
 	} {
 		if strings.Contains(value, "evil.example") || strings.Contains(value, "gopher") {
-			return fmt.Errorf("a client's header has become the request's %s: %s", what, value)
+			return fmt.Errorf("a client's header changed the request's %s to %s", what, value)
 		}
 	}
 	if s.Method != "POST" || s.URL.Path != "/v1/tasks" {
-		return fmt.Errorf("a client's header has made of POST /v1/tasks %s %s", s.Method, s.URL.Path)
+		return fmt.Errorf("a client's header changed POST /v1/tasks to %s %s", s.Method, s.URL.Path)
 	}
 	return nil
 }

@@ -13,9 +13,9 @@ import (
 var responseCases = []Case{
 	{"the status comes back", statusComesBack},
 	{"headers come back, repeated ones in order", headersComeBack},
-	{"each set-cookie comes back as its own", setCookiesComeBack},
-	{"a body comes back byte for byte, whatever its type", bodyComesBack},
-	{"an answer without a body has none", emptyComesBack},
+	{"set-cookie headers are not joined", setCookiesComeBack},
+	{"a body of any type comes back unchanged", bodyComesBack},
+	{"an answer without a body stays empty", emptyComesBack},
 	{"an answer to a body at the limit comes back", largeBodyComesBack},
 }
 
@@ -25,7 +25,7 @@ func statusComesBack(ctx context.Context, open Open) error {
 		if n := int(status.Load()); n != 0 {
 			w.WriteHeader(n)
 		} else {
-			fmt.Fprint(w, "which is 200")
+			fmt.Fprint(w, "a handler that sets no status answers 200")
 		}
 	}))
 	for _, n := range []int64{0, 200, 202, 204, 304, 400, 401, 403, 404, 405, 409, 410, 413, 415, 422, 429, 500, 503} {
@@ -74,7 +74,8 @@ func headersComeBack(ctx context.Context, open Open) error {
 	return nil
 }
 
-// setCookiesComeBack: these alone must not be joined (RFC 6265, section 3).
+// setCookiesComeBack checks Set-Cookie, the only header whose values must not be
+// joined by commas (RFC 6265, section 3).
 func setCookiesComeBack(ctx context.Context, open Open) error {
 	want := []string{"a=1; Path=/; Expires=Wed, 21 Oct 2026 07:28:00 GMT", "b=2; HttpOnly", "a=3; Path=/v1"}
 	resp, err := answered(ctx, open, "GET", func(w http.ResponseWriter, _ *http.Request) {
@@ -112,8 +113,8 @@ func emptyComesBack(ctx context.Context, open Open) error {
 	for _, c := range []struct {
 		method string
 		status int
-		body   string // that the handler writes, and a client never sees
-	}{{"GET", 200, ""}, {"POST", 202, ""}, {"DELETE", 204, ""}, {"GET", 304, ""}, {"HEAD", 200, "a body that HEAD has not"}} {
+		body   string // the handler writes this body, and the client must not get it
+	}{{"GET", 200, ""}, {"POST", 202, ""}, {"DELETE", 204, ""}, {"GET", 304, ""}, {"HEAD", 200, "a body that HEAD must not return"}} {
 		resp, err := answered(ctx, open, c.method, func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Etag", `"e"`)
 			w.WriteHeader(c.status)
@@ -123,15 +124,15 @@ func emptyComesBack(ctx context.Context, open Open) error {
 			return err
 		}
 		if len(resp.Body) != 0 || resp.Header.Get("Etag") != `"e"` {
-			return fmt.Errorf("%s answered %d without a body came back with %q, ETag %s", c.method, c.status, resp.Body, resp.Header.Get("Etag"))
+			return fmt.Errorf("the answer to %s with status %d came back with the body %q, ETag %s", c.method, c.status, resp.Body, resp.Header.Get("Etag"))
 		}
 	}
 	return nil
 }
 
-// answerRoom is what the answer to a request at the limit has beside what it
-// repeats of it: for each of a batch's hundred tasks a document's own members,
-// or a problem (docs/decisions/0009).
+// answerRoom is how much longer the answer is than the largest request. The answer
+// repeats most of the request. For each of a batch's hundred tasks it adds the other
+// members of the task's document, or it has a problem (docs/decisions/0009).
 const answerRoom = 450 << 10
 
 func largeBodyComesBack(ctx context.Context, open Open) error {
@@ -141,7 +142,7 @@ func largeBodyComesBack(ctx context.Context, open Open) error {
 		return err
 	}
 	if !bytes.Equal(resp.Body, body) {
-		return fmt.Errorf("a body of %d bytes came back with %d, or others", len(body), len(resp.Body))
+		return fmt.Errorf("a body of %d bytes came back changed, with %d bytes", len(body), len(resp.Body))
 	}
 	return nil
 }

@@ -31,7 +31,7 @@ func TestMutantsOfResponsesAreCaught(t *testing.T) {
 			}
 		}), []string{statusComesBack}},
 		{"an answer without a status is 204", response(func(_ *http.Request, rec *httptest.ResponseRecorder) {
-			if rec.Body.String() == "which is 200" {
+			if rec.Body.String() == "a handler that sets no status answers 200" {
 				rec.Code = 204
 			}
 		}), []string{statusComesBack}},
