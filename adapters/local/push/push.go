@@ -122,8 +122,8 @@ type pool struct {
 
 // feed delivers the messages of one queue until ctx ends, or until the queue is
 // empty and its feed is dropped. All queues of a pool share the pool's slots.
-func (p *Pusher) feed(ctx, delivering context.Context, f *embedded.Feed, l pool) {
-	pace := newPace(cap(l.slots))
+func (p *Pusher) feed(ctx, delivering context.Context, f *embedded.Feed, workers pool) {
+	pace := newPace(cap(workers.slots))
 	for {
 		more, err := f.Wait(ctx)
 		if ctx.Err() != nil || errors.Is(err, embedded.ErrClosed) || err == nil && !more {
@@ -133,17 +133,17 @@ func (p *Pusher) feed(ctx, delivering context.Context, f *embedded.Feed, l pool)
 			continue
 		}
 		pace.wait(ctx)
-		free := take(ctx, l.slots, pace)
+		free := take(ctx, workers.slots, pace)
 		ds, err := f.Claim(ctx, free)
 		for range free - len(ds) {
-			<-l.slots
+			<-workers.slots
 		}
 		p.logAndPause(ctx, err)
 		for _, d := range ds {
 			run := pace.begin()
-			l.running.Go(func() {
-				defer func() { <-l.slots }()
-				p.deliver(delivering, d, l.to, run)
+			workers.running.Go(func() {
+				defer func() { <-workers.slots }()
+				p.deliver(delivering, d, workers.to, run)
 			})
 		}
 	}
