@@ -55,7 +55,7 @@ func readConfig(environ []string) (config, error) {
 		c.workerURL = env.URL("TASKGATE_WORKER_URL")
 	}
 	if c.Auth == settings.AuthNone && !settings.Loopback(c.addr) {
-		env.Failf("TASKGATE_AUTH=none serves everybody, so TASKGATE_ADDR must be a loopback address; use TASKGATE_AUTH=keys for others")
+		env.Failf("TASKGATE_AUTH=none serves everybody, so TASKGATE_ADDR must be a loopback address; for other addresses use TASKGATE_AUTH=keys")
 	}
 	return c, env.Err()
 }

@@ -13,7 +13,7 @@ import (
 // releases or refuses the message.
 type Delivery struct {
 	Queue
-	ID         string // the task's
+	ID         string // the task's id
 	Body       []byte
 	Attributes map[string]string
 	Count      int       // which delivery of the message this is, from 1
@@ -25,7 +25,8 @@ type Delivery struct {
 	claim *claim
 }
 
-// Started is closed when an attempt at the task starts during this delivery.
+// Started returns a channel that is closed when an attempt at the task starts during
+// this delivery.
 func (d Delivery) Started() <-chan struct{} {
 	if d.claim == nil {
 		return nil
@@ -136,7 +137,8 @@ func (d *DB) unclaimLocked(due []candidate) {
 }
 
 // take counts the delivery and reads the message. It returns false when the entry
-// was removed or moved after it was claimed, or when it is out of deliveries.
+// was removed or moved after it was claimed, or when the message is out of
+// deliveries.
 func (d *DB) take(c candidate) (_ Delivery, taken bool, err error) {
 	defer d.locks.lock(c.id)() // waits until the entry is on disk
 
@@ -300,8 +302,8 @@ func (e entry) handedOut() uint32 {
 // dead letter as reported.
 func (e *entry) done() { e.Due = 0 }
 
-// release makes the entry due after delay. It makes the entry a dead letter if
-// that is out of deliveries.
+// release makes the entry due after delay. If the message is out of deliveries,
+// release makes it a dead letter instead.
 func (e *entry) release(now time.Time, delay time.Duration) {
 	if e.outOfDeliveries() {
 		e.makeDead(now)

@@ -13,7 +13,7 @@ import (
 // The queue keeps it until its task's record expires.
 type DeadLetter struct {
 	Queue
-	ID         string // the task's
+	ID         string // the task's id
 	Body       []byte
 	Attributes map[string]string
 	Deliveries int

@@ -173,8 +173,8 @@ func (d *DB) setMessage(b *pebble.Batch, m task.Outgoing, head []byte) error {
 	return b.Set(idKey(messageKey, m.ID), append(head, m.Body...), nil)
 }
 
-// put adds the change of a message's entry from old to next to b. The zero entry as
-// old = the entry is new. If next is never due and no dead letter, put removes the
+// put adds the change of a message's entry from old to next to b. For a new entry,
+// old is the zero entry. If next is neither due nor a dead letter, put removes the
 // entry and its message.
 func (d *DB) put(b *pebble.Batch, id string, old, next entry) (err error) {
 	moved := old.Due != next.Due || old.DeadAt != next.DeadAt

@@ -132,7 +132,7 @@ func (d *DB) begin(ctx context.Context, op, id string) (end func(), err error) {
 	return end, nil
 }
 
-// admit does the same, with the error's cause as the error.
+// admit does the work of begin, but its error is the bare cause.
 func (d *DB) admit(ctx context.Context) (end func(), err error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err

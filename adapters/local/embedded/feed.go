@@ -204,7 +204,7 @@ func (d *DB) open(l lane, low int64) (*Feed, *cursor) {
 	return f, f.cursors[i]
 }
 
-// next returns a time; every message that is due before that time is claimed.
+// next returns the earliest time at which an unclaimed message may be due.
 func (f *Feed) next() int64 {
 	next := int64(math.MaxInt64)
 	for _, c := range f.cursors {
@@ -260,7 +260,7 @@ func (f *Feed) scan(visit func(c *cursor, id string, due int64) (more bool)) err
 }
 
 // advance does the work of scan for one lane. It moves the lane's cursor to the
-// first message that visit did not accept.
+// first message that is not claimed afterwards.
 func (d *DB) advance(c *cursor, now int64, visit func(c *cursor, id string, due int64) bool) (more bool, err error) {
 	it, err := d.pebble.NewIter(&pebble.IterOptions{LowerBound: dueKey(c.prefix, c.low, ""), UpperBound: successor(c.prefix)})
 	if err != nil {

@@ -144,7 +144,7 @@ type state struct {
 const stateBytes = 4*8 + 4*4
 
 func (e entry) encode() []byte {
-	b, _ := binary.Append(make([]byte, 0, stateBytes+64), binary.BigEndian, e.state) // a fixed size always encodes
+	b, _ := binary.Append(make([]byte, 0, stateBytes+64), binary.BigEndian, e.state) // encoding a struct of fixed size never fails
 	return append(b, e.lane.prefix()[1:]...)
 }
 

@@ -6,8 +6,8 @@ import (
 )
 
 // locks holds one lock for each id that is in use. A writer holds the lock of its id
-// until the commit is on disk, so a check and the write after it are atomic. A
-// reader waits for the lock, so it never returns a change that a crash can undo.
+// until its commit returns, so a check and the write after it are atomic. A reader
+// waits for the lock, so it never returns a durable write that is not on disk yet.
 type locks struct {
 	mu  sync.Mutex
 	ids map[string]*idLock

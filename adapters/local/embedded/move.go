@@ -11,9 +11,9 @@ import (
 // move adds to b what an event does to the task's message, if there is one. The
 // caller calls moved after the commit and before it unlocks the id.
 //
-// Fetched and pushed messages are moved in the same way, but only a pushed message
-// has a claim. The claim ends at once when the message is done or becomes a dead
-// letter. Otherwise it stays until the push has its answer.
+// Fetched and pushed messages are moved in the same way. A pushed message also has a
+// claim. The claim ends at once when the message is done or becomes a dead letter.
+// Otherwise the claim stays until the push has its answer.
 func (d *DB) move(b *pebble.Batch, r *task.Record, m task.Move) (moved func(), err error) {
 	nothing := func() {}
 	if m == task.MoveNone {

@@ -12,7 +12,7 @@ import (
 // for one operation only.
 const sweepChunk = 1000
 
-// startSweeping calls Sweep in intervals until Close.
+// startSweeping calls Sweep at intervals until Close.
 func (d *DB) startSweeping(every time.Duration) {
 	if every < 0 {
 		return

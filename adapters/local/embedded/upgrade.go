@@ -73,8 +73,7 @@ func (d *DB) upgradeMessages(b *pebble.Batch, from []byte) (next []byte, err err
 }
 
 // In layout 1, the keys of all waiting messages and due reports began with q, and
-// had the instant and the id. An entry had the due time, the time of death, the
-// deliveries and the reports.
+// had the instant and the id. An entry had Due, DeadAt, Deliveries and Reports.
 const (
 	oneIndexKey        = 'q'
 	oneIndexEntryBytes = 8 + 8 + 4 + 4
