@@ -172,7 +172,7 @@ func (e *Event) check() (errs []strictjson.FieldError) {
 		return errs
 	}
 	rule(started && e.WorkerID == "", "worker_id", "is required on started")
-	rule(started && e.DeliveryID == "", "delivery_id", "is required on started")
+	rule((started || e.Type == EventReleased) && e.DeliveryID == "", "delivery_id", "is required on "+e.Type)
 	ofAttempt := !started && e.Type != EventDeadLettered && e.Type != EventReleased
 	rule(ofAttempt && e.Attempt == 0, "attempt", "is required on "+e.Type)
 	rule(e.Type == EventProgress && e.Progress == nil, "progress", "is required on progress")

@@ -119,7 +119,7 @@ func (r *Record) apply(e Event, now time.Time, life time.Duration) (write, ackno
 	case EventDeadLettered:
 		return r.deadLetter(e, now, life)
 	case EventReleased:
-		return r.returnMessage(now)
+		return r.returnMessage(e, now)
 	}
 	if r.Status != Running || e.Attempt != r.Attempts() {
 		return false, false, Errorf(StaleAttempt, "attempt %d is not the running one", e.Attempt)
@@ -158,6 +158,8 @@ func (r *Record) alreadyTook(e Event, now time.Time) (done, acknowledge bool) {
 		return r.leased(now) && e.DeliveryID == r.DeliveryID, false
 	case EventDeadLettered:
 		return r.Ended == endDeadLettered, true
+	case EventReleased:
+		return e.DeliveryID == r.ReleasedID, false
 	case EventSucceeded, EventFailed, EventCancelled:
 		if e.Attempt > len(r.AttemptEnds) || r.AttemptEnds[e.Attempt-1] != e.Type {
 			return false, false
@@ -224,14 +226,14 @@ func (r *Record) deadLetter(e Event, now time.Time, life time.Duration) (write, 
 	return true, true, nil
 }
 
-// returnMessage gives the message back without an attempt. returnMessage changes no
-// field but asks for a write, because the write moves the message. The write fails
-// if an attempt has started since the record was read.
-func (r *Record) returnMessage(now time.Time) (write, acknowledge bool, err error) {
-	if !r.leased(now) {
-		return true, false, nil
+// returnMessage gives the message back without an attempt. The write moves the
+// message. It fails if an attempt has started since the record was read.
+func (r *Record) returnMessage(e Event, now time.Time) (write, acknowledge bool, err error) {
+	if r.leased(now) {
+		return false, false, &Error{Kind: LeaseHeld, Msg: "an attempt holds the lease", RetryAfter: r.LeaseUntil.Sub(now)}
 	}
-	return false, false, &Error{Kind: LeaseHeld, Msg: "an attempt holds the lease", RetryAfter: r.LeaseUntil.Sub(now)}
+	r.ReleasedID = e.DeliveryID
+	return true, false, nil
 }
 
 // finishedError is the error for an event on a task that has already finished.

@@ -81,7 +81,7 @@ var events = []struct {
 	{"failed", func(n int) task.Event { return failed(n, false) }},
 	{"cancelled", func(n int) task.Event { return task.Event{Type: task.EventCancelled, Attempt: n} }},
 	{"dead_lettered", func(int) task.Event { return task.Event{Type: task.EventDeadLettered} }},
-	{"released", func(int) task.Event { return task.Event{Type: task.EventReleased} }},
+	{"released", func(int) task.Event { return task.Event{Type: task.EventReleased, DeliveryID: "unused"} }},
 }
 
 func TestEveryEventInEveryState(t *testing.T) {

@@ -66,6 +66,7 @@ type Record struct {
 	AttemptEnds []string  `json:"attempt_ends,omitempty"` // how each ended attempt ended
 	AttemptLog  []Attempt `json:"attempt_log,omitempty"`  // the newest maxAttemptLog
 	DeliveryID  string    `json:"delivery_id,omitzero"`   // of the latest attempt
+	ReleasedID  string    `json:"released_id,omitzero"`   // the delivery_id of the latest released event
 	LeaseUntil  Time      `json:"lease_until,omitzero"`
 	Refusal     *Refusal  `json:"refusal,omitempty"` // why the message can never be accepted
 	Keyed       *Keyed    `json:"keyed,omitempty"`   // set when the request may be repeated

@@ -106,11 +106,18 @@ func TestFetchedMessageIsRedelivered(t *testing.T) {
 		}
 		return m
 	}
-	p.report(fetch(1), `{"type":"released"}`) // due now, and not counted
-	fetch(1)                                  // and forgotten: its visibility ends
+	first := fetch(1)
+	p.report(first, `{"type":"released","delivery_id":"one"}`) // due now, and not counted
+	second := fetch(1)
+	p.report(first, `{"type":"released","delivery_id":"one"}`) // repeated: it must not give the second delivery back
+	if items := p.receive("mail", `{"max":1}`); len(items) != 0 {
+		t.Errorf("a repeated event has released the next delivery: %+v", items)
+	}
+	p.report(second, `{"type":"released","delivery_id":"two"}`)
+	fetch(1) // and forgotten: its visibility ends
 	m := fetch(2)
 	p.report(m, fmt.Sprintf(startedEvent, "one"))
-	status, answer := p.send("POST", "/v1/tasks/"+m.Message.ID+"/events", `{"type":"released"}`, "Taskgate-Token", m.Message.Token)
+	status, answer := p.send("POST", "/v1/tasks/"+m.Message.ID+"/events", `{"type":"released","delivery_id":"three"}`, "Taskgate-Token", m.Message.Token)
 	if status != 409 || !strings.Contains(string(answer), "lease-held") {
 		t.Errorf("released under a lease: %d %s", status, answer)
 	}

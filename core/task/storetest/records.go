@@ -57,6 +57,7 @@ func full() *task.Record {
 		{Attempt: 2, WorkerID: "worker-a", StartedAt: at.Plus(3 * time.Second)},
 	}
 	r.Ended, r.AttemptEnds, r.DeliveryID = "failed", []string{"lapsed", "failed"}, "delivery-1"
+	r.ReleasedID = "delivery-0"
 	r.Refusal = &task.Refusal{Kind: task.MessageRejected, Msg: "the target says no"}
 	r.Keyed = &task.Keyed{Fingerprint: "f00d", Dispatched: true, DispatchUntil: at.Plus(7 * time.Second)}
 	return r
