@@ -154,15 +154,14 @@ func checkOrigin(r *http.Request, proof Proof, baseURL string) error {
 	if proof == ByKey {
 		return nil
 	}
-	var own []string // the hosts of this service, with their ports
-	if base, err := url.Parse(baseURL); err == nil {
-		own = append(own, base.Host)
+	base, err := url.Parse(baseURL)
+	if err != nil {
+		base = &url.URL{}
 	}
-	if proof == ByAddress && !loopbackName(r.Host) && !slices.Contains(own, r.Host) {
+	if proof == ByAddress && !loopbackName(r.Host) && !strings.EqualFold(base.Host, r.Host) {
 		// An attacker can make a domain name resolve to this machine (DNS rebinding).
 		return task.Errorf(ForeignOrigin, "without authentication the service answers only localhost, loopback addresses and the host of its public URL")
 	}
-	own = append(own, r.Host)
 	navigates := r.Method == http.MethodGet && r.Header.Get("Sec-Fetch-Mode") == "navigate"
 	if navigates && strings.HasPrefix(r.URL.Path, "/ui/") {
 		return nil
@@ -170,7 +169,9 @@ func checkOrigin(r *http.Request, proof Proof, baseURL string) error {
 	foreign := r.Header.Get("Sec-Fetch-Site") == "cross-site"
 	for _, origin := range r.Header.Values("Origin") {
 		u, err := url.Parse(origin)
-		foreign = foreign || err != nil || !slices.Contains(own, u.Host)
+		own := err == nil && u.Host != "" && // "null" has no host
+			(strings.EqualFold(u.Host, base.Host) && u.Scheme == base.Scheme || proof == ByAddress && strings.EqualFold(u.Host, r.Host))
+		foreign = foreign || !own
 	}
 	if foreign {
 		return task.Errorf(ForeignOrigin, "a page of another origin may not send requests to this service")

@@ -230,7 +230,7 @@ func TestAllMistakesInTheSettingsAreReportedTogether(t *testing.T) {
 				"TASKGATE_TABEL=t", "TASKGATE_AUTH=none", "TASKGATE_MAX_WAIT=1h",
 				`TASKGATE_TASKS={"default":{"BACKEND":"SQSBackend","OPTIONS":{"AWS_REGON":"x"}},"azure":{"BACKEND":"ServiceBusQueueBackend","OPTIONS":{}}}`,
 			},
-			[]string{"TASKGATE_TABLE", "AWS_REGION", "functions/azure", "TASKGATE_MAX_WAIT", "keys or platform"},
+			[]string{"TASKGATE_TABLE", "AWS_REGION", "TASKGATE_MAX_WAIT", "keys or platform"},
 		},
 		{
 			[]string{"TASKGATE_TABLE=t", `TASKGATE_TASKS={"default":{"BACKEND":"SQSBackend"}}`, "TASKGATE_API_KEYS=" + apiKey("a"), "TASKGATE_TOKEN_SECRETS=" + strings.Repeat("s", 32)},

@@ -402,7 +402,7 @@ var samples = map[string]struct{ good, bad []string }{
 		[]string{"tasks.json", "[]", "\ufeff{}", "'{}'", "<json>"},
 	},
 	"ApiKeys": {
-		[]string{"", "shop:enqueue+read:" + hash, "a@b.c:admin:" + hash + ",ops:work:" + strings.ToUpper(hash)},
+		[]string{"", "shop:enqueue+read:" + hash, "a@b.c:admin:" + hash + ",ops:work:" + strings.ToUpper(hash[32:]+hash[:32])},
 		[]string{"shop:enqueue+read:<sha256>", "shop:enqueue:" + hash[1:], "shop::" + hash, "shop:write:" + hash, "shop:enqueue:" + hash + ",", "'shop:enqueue:" + hash + "'", hash},
 	},
 	"TokenSecrets": {

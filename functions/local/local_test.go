@@ -167,6 +167,13 @@ func TestServiceStopsOnSIGTERM(t *testing.T) {
 	p.until("it to run", func() bool {
 		return p.document(p.send("GET", "/v1/tasks/"+id, "")).State == task.StateRunning
 	})
+	later := p.enqueue(`{"task_name":"add","args":[1,2],"delay_seconds":3600}`).ID
+	waiting := make(chan struct{})
+	go func() { // a request that outlives the stop must not make it a failure
+		close(waiting)
+		_, _, _ = p.try(t.Context(), "GET", "/v1/tasks/"+later+"?wait=20", "")
+	}()
+	<-waiting
 	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}

@@ -154,7 +154,11 @@ func serve(ctx context.Context, db *embedded.DB, server *http.Server, listener n
 	pushed := pusher.Run(ctx)
 	shutdown, cancel := context.WithTimeout(context.Background(), stopTime)
 	defer cancel()
-	err := errors.Join(pushed, server.Shutdown(shutdown))
+	stopped := server.Shutdown(shutdown)
+	if errors.Is(stopped, context.DeadlineExceeded) {
+		stopped = server.Close() // these requests wait for a task or a message: their clients repeat them
+	}
+	err := errors.Join(pushed, stopped)
 	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
 		err = errors.Join(cause, err)
 	}

@@ -146,7 +146,7 @@ func TestNonsenseIsRefusedBeforeAnythingIsBuiltOrSent(t *testing.T) {
 		"byte order mark":       {[]string{"TASKS=" + file(t, "t.json", "\ufeff"+tasks)}, "byte order mark"},
 		"UTF-16":                {[]string{"TASKS=" + file(t, "t.json", "\xff\xfe{\x00}\x00")}, "byte order mark"},
 		"not UTF-8":             {[]string{"TASKS=" + file(t, "t.json", "{\"\xfc\": {}}")}, "not UTF-8"},
-		"invalid JSON":          {[]string{"TASKS=" + file(t, "t.json", `{"default": {"BACKEND": 'x'}}`)}, "cannot be read as JSON"},
+		"invalid JSON":          {[]string{"TASKS=" + file(t, "t.json", `{"default": {"BACKEND": 'x'}}`)}, "is not valid JSON"},
 		"invalid backend":       {[]string{"TASKS=" + file(t, "t.json", `{"default": {"BACKEND": "taskgate.SQSBackends"}}`)}, "SQSBackend"},
 		"too long":              {[]string{"TASKS=" + file(t, "t.json", strings.Replace(tasks, "emails", strings.Repeat("e", 250)+`","`+strings.Repeat("f", 250)+`", "`+strings.Repeat(`x", "`, 800), 1))}, "CloudFormation allows 4096"},
 		"placeholder":           {[]string{"PARAMETERS=ApiKeys=me:enqueue+read:<sha256>"}, "<sha256>"},

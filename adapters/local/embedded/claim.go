@@ -131,6 +131,9 @@ func (d *DB) unclaimLocked(due []candidate) {
 	for _, c := range due {
 		if d.queue.claims[c.id] == c.claim {
 			c.claim.cursor.low = min(c.claim.cursor.low, c.due)
+			if f := c.claim.cursor.feed; c.due < f.until {
+				f.wake() // another caller may have found nothing and wait
+			}
 			d.endClaim(c.id)
 		}
 	}
