@@ -20,7 +20,7 @@ type Outcome struct {
 // returns the outcomes in their order. The requests do not depend on one another.
 func (s *Service) EnqueueBatch(ctx context.Context, call Call, reqs []Request) []Outcome {
 	outcomes := make([]Outcome, len(reqs))
-	g := &gathering{store: s.Store, running: len(reqs), slots: make(chan struct{}, maxConcurrent)}
+	g := &gathering{running: len(reqs), slots: make(chan struct{}, maxConcurrent)}
 	var all sync.WaitGroup
 	for i, req := range reqs {
 		all.Go(func() {
@@ -50,7 +50,6 @@ const gatherTime = time.Second
 // request waits at its call until every other request also waits or has ended. Then
 // gathering makes the combined calls.
 type gathering struct {
-	store Store
 	slots chan struct{} // a request holds one while it runs
 
 	mu      sync.Mutex
@@ -98,10 +97,6 @@ func (m member) end() {
 	m.stop()
 	m.mu.Unlock()
 	<-m.slots
-}
-
-func (m member) create(ctx context.Context, r *Record) (*Record, error) {
-	return m.store.Create(ctx, r)
 }
 
 func (m member) createAndDispatch(ctx context.Context, d AtomicDispatcher, e Entry) EntryResult {

@@ -20,7 +20,7 @@ type Accepted struct {
 // Idempotency-Key or an id the same request may be repeated, and continues where
 // this one stopped.
 func (s *Service) Enqueue(ctx context.Context, call Call, req Request) (Accepted, error) {
-	return s.enqueue(ctx, call, req, alone{s.Store})
+	return s.enqueue(ctx, call, req, alone{})
 }
 
 // enqueue is the way of one request: prepare, create or resume, dispatch, settle.
@@ -62,19 +62,14 @@ func replayOr(replay *Accepted, err error) (Accepted, error) {
 // alone makes the calls at once. The type member combines calls with the other
 // requests of a batch.
 type outlet interface {
-	create(ctx context.Context, r *Record) (existing *Record, err error)
 	createAndDispatch(ctx context.Context, d AtomicDispatcher, e Entry) EntryResult
 	dispatch(ctx context.Context, d *draft) (Receipt, error)
 }
 
 // alone is the outlet of a single request.
-type alone struct{ store Store }
+type alone struct{}
 
-func (a alone) create(ctx context.Context, r *Record) (*Record, error) {
-	return a.store.Create(ctx, r)
-}
-
-func (a alone) createAndDispatch(ctx context.Context, d AtomicDispatcher, e Entry) EntryResult {
+func (alone) createAndDispatch(ctx context.Context, d AtomicDispatcher, e Entry) EntryResult {
 	return d.CreateAndDispatch(ctx, []Entry{e})[0]
 }
 
@@ -96,7 +91,7 @@ type draft struct {
 // and the message. It may ask the target for its limits. It sends no message and
 // writes no record.
 func (s *Service) prepare(ctx context.Context, call Call, req Request) (*draft, error) {
-	backend, queue, err := s.resolve(req)
+	backend, queue, err := s.resolve(req.Backend, req.QueueName)
 	if err != nil {
 		return nil, err
 	}
@@ -171,7 +166,7 @@ func (s *Service) create(ctx context.Context, d *draft, out outlet) (existing *R
 		result := out.createAndDispatch(ctx, atomic, Entry{d.rec, d.out})
 		existing, receipt, err = result.Existing, &result.Receipt, result.Err
 	} else {
-		existing, err = out.create(ctx, d.rec)
+		existing, err = s.Store.Create(ctx, d.rec)
 	}
 	switch {
 	case err == nil && existing == nil:
@@ -233,8 +228,9 @@ func (s *Service) resume(ctx context.Context, d *draft, existing *Record) (*Acce
 	d.rec.Dispatch.Route = limits.Route
 	var err error
 	d.out, err = s.newMessage(d, limits, []byte(d.rec.Args), []byte(d.rec.Kwargs))
-	if err != nil {
-		return nil, err
+	if err != nil { // whatever the reason, the earlier request may have sent the message
+		return nil, &Error{Kind: Unavailable, TaskID: d.rec.ID, Err: err,
+			Msg: "an earlier request may have sent this task, and its message cannot be made again with the settings of now"}
 	}
 	err = s.Store.Replace(ctx, d.rec)
 	if KindOf(err) == Conflict {

@@ -2,7 +2,6 @@ package task
 
 import (
 	"context"
-	"slices"
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -52,12 +51,9 @@ func ParseReceive(v jsontext.Value) (ReceiveRequest, error) {
 // (see [Move]). A message without events is handed out again when its visibility
 // ends. Errors: UnknownBackend, UnknownQueue, ReceiveUnsupported, Unavailable.
 func (s *Service) Receive(ctx context.Context, queue string, req ReceiveRequest) ([]Received, error) {
-	b, ok := s.Backends[req.Backend]
-	if !ok {
-		return nil, Errorf(UnknownBackend, "there is no backend %q", req.Backend)
-	}
-	if len(b.Queues) > 0 && !slices.Contains(b.Queues, queue) && queue != b.DefaultQueue {
-		return nil, Errorf(UnknownQueue, "the backend has no queue %q", queue)
+	b, queue, err := s.resolve(req.Backend, queue) // as an enqueue does: "default" may mean another queue
+	if err != nil {
+		return nil, err
 	}
 	receiver, ok := b.Dispatcher.(Receiver)
 	if !ok || !b.Dispatcher.Limits(ctx, queue, 0).SupportsReceive {

@@ -74,7 +74,8 @@ type Record struct {
 
 	// Schema is the least version of this struct that a build must know to change
 	// the record; 0 = 1. Unknown has the members that a later version wrote. Stores
-	// keep them as they are.
+	// keep them as they are. A version may add members at this level only: what it
+	// adds inside another struct, an older version would lose.
 	Schema  int                       `json:"schema,omitzero"`
 	Unknown map[string]jsontext.Value `json:",embed"`
 }

@@ -14,17 +14,18 @@ import (
 // djangoQueue is the queue_name that Django always sends.
 const djangoQueue = "default"
 
-// resolve returns the request's backend, and the queue that its queue_name means.
-func (s *Service) resolve(req Request) (Backend, string, error) {
-	b, ok := s.Backends[req.Backend]
+// resolve returns the backend of an alias, and the queue that a queue_name means
+// there; "" = the default queue.
+func (s *Service) resolve(alias, queue string) (Backend, string, error) {
+	b, ok := s.Backends[alias]
 	if !ok {
 		rule := "must be one of: " + strings.Join(slices.Sorted(maps.Keys(s.Backends)), ", ")
-		if why := s.PassedOver[req.Backend]; why != "" {
+		if why := s.PassedOver[alias]; why != "" {
 			rule += "; " + why
 		}
 		return b, "", invalid(UnknownBackend, "backend", rule)
 	}
-	queue, listed := req.QueueName, slices.Contains(b.Queues, req.QueueName)
+	listed := slices.Contains(b.Queues, queue)
 	switch {
 	case queue == "", queue == djangoQueue && len(b.Queues) > 0 && !listed:
 		queue = b.DefaultQueue

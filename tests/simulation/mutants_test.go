@@ -17,8 +17,8 @@ type mutant struct{ name, file, old, new string }
 
 var mutants = []mutant{
 	{"the message precedes its record", "enqueue.go",
-		"existing, err = out.create(ctx, d.rec)",
-		"if MUTANT { d.backend.Dispatcher.Dispatch(ctx, d.out) }\n existing, err = out.create(ctx, d.rec)"},
+		"existing, err = s.Store.Create(ctx, d.rec)",
+		"if MUTANT { d.backend.Dispatcher.Dispatch(ctx, d.out) }\n existing, err = s.Store.Create(ctx, d.rec)"},
 	{"an unknown outcome is a 202", "enqueue.go",
 		"case err == nil:\n\t\treturn s.accepted(s.mark",
 		"case err == nil || MUTANT && !KindOf(err).Final():\n\t\treturn s.accepted(s.mark"},

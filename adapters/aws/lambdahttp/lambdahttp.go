@@ -77,7 +77,7 @@ func (h *Handler) serve(r *http.Request) (w *responseWriter) {
 	w = &responseWriter{header: http.Header{}}
 	defer func() {
 		if v := recover(); v != nil {
-			h.Log.ErrorContext(r.Context(), "panic", "error", fmt.Sprint(v), "stack", string(debug.Stack()))
+			h.Log.ErrorContext(r.Context(), "panic", "error", fmt.Sprintf("%T", v), "stack", string(debug.Stack()))
 			w = problem(http.StatusServiceUnavailable, codeInternal, "Something went wrong inside", "the outcome is unknown")
 		}
 	}()
