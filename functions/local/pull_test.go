@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"os"
 	"os/exec"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"github.com/taskgate/taskgate/core/task"
+	"github.com/taskgate/taskgate/core/worker"
 	"github.com/taskgate/taskgate/tests/apitest"
 )
 
@@ -242,5 +244,48 @@ func TestFilesWithSecretsMustBePrivate(t *testing.T) {
 		if err == nil || !strings.Contains(string(out), c.want) || !strings.Contains(string(out), dir) {
 			t.Errorf("%s: %v, %s", name, err, out)
 		}
+	}
+}
+
+// TestGoWorkerFetchesItsMessages: the kit of core/worker, against the real binary
+// that is killed in between.
+func TestGoWorkerFetchesItsMessages(t *testing.T) {
+	t.Parallel()
+	dir, addr := t.TempDir(), "TASKGATE_ADDR=127.0.0.1:"+freePort(t)
+	p := pulling(t, dir, addr)
+	w, err := worker.New(worker.Config{
+		EventsBase: p.url, Log: slog.New(slog.DiscardHandler),
+		Handler: worker.HandlerFunc(func(_ context.Context, t *worker.Task) (any, error) {
+			var n int
+			err := t.Args(&n)
+			return n + 1, err
+		}),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	ended := make(chan error, 1)
+	go func() { ended <- worker.Puller{Worker: w, Queue: "mail", Concurrency: 4}.Run(ctx) }()
+	var ids []string
+	for n := range 40 {
+		if n == 20 {
+			p.kill()
+			p = pulling(t, dir, addr)
+		}
+		ids = append(ids, p.enqueue(fmt.Sprintf(`{"task_name":"t","args":[%d],"queue_name":"mail"}`, n)).ID)
+	}
+	for n, id := range ids {
+		if doc := p.finished(id); string(doc.ReturnValue) != fmt.Sprint(n+1) {
+			t.Errorf("task %d: %s %s", n, doc.State, doc.ReturnValue)
+		}
+	}
+	stop()
+	if err := <-ended; err != nil {
+		t.Errorf("it ended with %v", err)
+	}
+	if err := (worker.Puller{Worker: w, Queue: "mail", Backend: "nope"}).Run(t.Context()); err == nil || !strings.Contains(err.Error(), "unknown-backend") {
+		t.Errorf("of an unknown backend: %v", err)
 	}
 }
