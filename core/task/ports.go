@@ -65,8 +65,8 @@ const (
 	MoveNone     Move = iota
 	MoveStarted       // an attempt has started: the message is hidden at least until r.LeaseUntil
 	MoveLeased        // the lease was extended: the message is hidden at least until r.LeaseUntil, and never for less time than before
-	MoveReleased      // the attempt failed and may be tried again: the message is due after the queue's backoff
-	MoveReturned      // no attempt was started for the delivery: the message is due now, and the delivery is not counted
+	MoveRetry         // the attempt failed and may be tried again: the message is due after the queue's backoff
+	MoveReleased      // no attempt was started for the delivery: the message is due now, and the delivery is not counted
 	MoveDone          // the task has ended: the message is removed; a dead letter is kept, as reported
 )
 

@@ -76,9 +76,9 @@ func (e Event) move(acknowledge bool, err error) Move {
 	case e.Type == EventHeartbeat, e.Type == EventProgress:
 		return MoveLeased
 	case e.Type == EventFailed:
-		return MoveReleased
+		return MoveRetry
 	case e.Type == EventReleased:
-		return MoveReturned
+		return MoveReleased
 	}
 	return MoveNone
 }

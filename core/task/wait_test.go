@@ -197,7 +197,7 @@ func TestAWaitThatEndsDoesNotEndTheOthers(t *testing.T) {
 	})
 }
 
-func TestAStrangerWaitsForNothing(t *testing.T) {
+func TestWaitOnAnotherOwnersTaskFailsAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t)
 		r.Now = time.Now

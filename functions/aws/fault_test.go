@@ -13,9 +13,9 @@ import (
 // inside matches goroutines that are at work on a request.
 var inside = regexp.MustCompile(`(?m)^github\.com/taskgate/taskgate/(core|adapters)/`)
 
-// TestEveryFaultIsAnsweredInTimeAndRepeatedEndsAsOneTask: through the binary,
+// TestFaultsAreAnsweredInTimeAndRepeatsMakeOneTask: through the binary,
 // with the fault proxies between it and the account.
-func TestEveryFaultIsAnsweredInTimeAndRepeatedEndsAsOneTask(t *testing.T) {
+func TestFaultsAreAnsweredInTimeAndRepeatsMakeOneTask(t *testing.T) {
 	t.Parallel()
 	if testing.Short() {
 		t.Skip("the race detector does not see into the binary")

@@ -28,10 +28,10 @@ import (
 // busyQueue refuses everything for now.
 const busyQueue = "busy"
 
-// TestInABrownOutNobodyIsCalledMoreThanTwiceForEachTask, neither what is down
+// TestBrownOutCallsEachTargetAtMostTwicePerTask, neither what is down
 // nor what is well: one layer tries once more. Service Bus is called once for
 // each message that is sent to it, or connection that is begun.
-func TestInABrownOutNobodyIsCalledMoreThanTwiceForEachTask(t *testing.T) {
+func TestBrownOutCallsEachTargetAtMostTwicePerTask(t *testing.T) {
 	t.Parallel()
 	c := newCloud(t)
 	c.bus = emulators.ServiceBus(t, emulators.ServiceBusConfig{Queues: map[string]emulators.BusQueue{

@@ -19,10 +19,10 @@ const requestTime = 12 * time.Second
 // was left alone with one.
 var inside = regexp.MustCompile(`(?m)^github\.com/(taskgate/taskgate/(core|adapters/azure/(cosmosstore|storagequeuedispatch|servicebusdispatch))/|Azure/azure-sdk-for-go/sdk/(data/azcosmos|storage)\.)`)
 
-// TestEveryFaultIsAnsweredInTimeAndRepeatedEndsAsOneTask: through the staged
+// TestFaultsAreAnsweredInTimeAndRepeatsMakeOneTask: through the staged
 // app, with the fault proxies between it and the emulators. A fault of AMQP is one
 // of the whole connection, and each of the two backends has one.
-func TestEveryFaultIsAnsweredInTimeAndRepeatedEndsAsOneTask(t *testing.T) {
+func TestFaultsAreAnsweredInTimeAndRepeatsMakeOneTask(t *testing.T) {
 	t.Parallel()
 	if testing.Short() {
 		t.Skip("the race detector does not see into the binary")

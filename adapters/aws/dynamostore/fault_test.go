@@ -82,7 +82,7 @@ func TestReadsOfOneTaskAreConsistent(t *testing.T) {
 	}
 }
 
-func TestEveryFaultIsBoundedAndOver(t *testing.T) {
+func TestFaultsAreBoundedAndRecovered(t *testing.T) {
 	for _, name := range []string{"Create", "Get", "Replace", "List"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -120,7 +120,7 @@ func operation(method string) faultproxy.Match {
 	return map[string]faultproxy.Match{"Create": puts, "Get": gets, "Replace": puts, "List": queries}[method]
 }
 
-func TestOneLayerRetriesOnce(t *testing.T) {
+func TestRequestIsRetriedOnce(t *testing.T) {
 	_, p, s := behindProxy(t)
 	p.Next(puts, faultproxy.AWSThrottled)
 	if err := create1(t.Context(), s); err != nil || p.Count(puts) != 2 {

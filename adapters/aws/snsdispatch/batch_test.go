@@ -32,9 +32,9 @@ func failing(mark string, sendersFault bool) faultproxy.Fault {
 	}
 }
 
-// TestOfABatchEverySubsetThatFailsIsReported: each of the 1,023 ways in which
+// TestEveryFailingSubsetOfABatchIsReported: each of the 1,023 ways in which
 // some of ten can fail. What is accepted arrives once, and what is not never.
-func TestOfABatchEverySubsetThatFailsIsReported(t *testing.T) {
+func TestEveryFailingSubsetOfABatchIsReported(t *testing.T) {
 	t.Parallel()
 	e := emulators.SQS(t)
 	createTopic(t, e.URL(), "tasks", nil)

@@ -72,9 +72,9 @@ func newService(d task.Dispatcher) (*task.Service, *tasktest.Store) {
 	}, store
 }
 
-// TestOf1000TasksExactlyTheFailingOnesAreReported: every tenth is refused by the
+// TestExactlyTheFailingTasksOf1000AreReported: every tenth is refused by the
 // queue, again and again. None of the others is lost, and none doubled.
-func TestOf1000TasksExactlyTheFailingOnesAreReported(t *testing.T) {
+func TestExactlyTheFailingTasksOf1000AreReported(t *testing.T) {
 	t.Parallel()
 	e := emulators.SQS(t)
 	createQueue(t, e.URL(), "tasks", nil)
@@ -108,9 +108,9 @@ func TestOf1000TasksExactlyTheFailingOnesAreReported(t *testing.T) {
 	arriveOnce(t, accepted, e.URL())
 }
 
-// TestOfABatchEverySubsetThatFailsIsReported: each of the 1,023 ways in which
+// TestEveryFailingSubsetOfABatchIsReported: each of the 1,023 ways in which
 // some of ten can fail. What is accepted arrives once, and what is not never.
-func TestOfABatchEverySubsetThatFailsIsReported(t *testing.T) {
+func TestEveryFailingSubsetOfABatchIsReported(t *testing.T) {
 	t.Parallel()
 	e := emulators.SQS(t)
 	createQueue(t, e.URL(), "tasks", nil)
@@ -169,7 +169,7 @@ func arriveOnce(t *testing.T, accepted map[string]bool, url string) {
 	}
 }
 
-func TestAFailedEntryIsSentOnceMoreUnlessThatIsUseless(t *testing.T) {
+func TestFailedEntryIsRetriedOnceUnlessFinal(t *testing.T) {
 	p, d := behindProxy(t)
 	ms := func() (ms []task.Outgoing) {
 		for i := range 12 {

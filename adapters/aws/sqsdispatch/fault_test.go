@@ -73,7 +73,7 @@ func behindProxy(t *testing.T) (*faultproxy.Proxy, *sqsdispatch.Queue) {
 	return p, sqsdispatch.New(client(p.URL()), sqsdispatch.Options{})
 }
 
-func TestEveryFaultIsBoundedAndOver(t *testing.T) {
+func TestFaultsAreBoundedAndRecovered(t *testing.T) {
 	for name, match := range map[string]faultproxy.Match{"SendMessage": sends, "GetQueueUrl": lookups, "SendMessageBatch": batches} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -102,7 +102,7 @@ func TestEveryFaultIsBoundedAndOver(t *testing.T) {
 	}
 }
 
-func TestOneLayerRetriesOnce(t *testing.T) {
+func TestRequestIsRetriedOnce(t *testing.T) {
 	p, d := behindProxy(t)
 	recovers(t, d)
 	before := p.Count(sends)
@@ -129,7 +129,7 @@ func TestOneSilentConnectionIsReplaced(t *testing.T) {
 	}
 }
 
-func TestWhatMayNotBeReadIsUnknownAndNoFailure(t *testing.T) {
+func TestDeniedQueueAttributesAreUnknownLimits(t *testing.T) {
 	p, d := behindProxy(t)
 	p.Always(faultproxy.Operation("GetQueueAttributes"), faultproxy.AWSDenied)
 	recovers(t, d)
@@ -151,7 +151,7 @@ func TestAQueuesOwnLimitsAreRead(t *testing.T) {
 	}
 }
 
-func TestAQueueIsResolvedOnceAndAMissingOneAgain(t *testing.T) {
+func TestQueueIsLookedUpOnceAndMissingQueueAgain(t *testing.T) {
 	t.Parallel()
 	e := emulators.SQS(t)
 	p := faultproxy.New(t, e.URL())

@@ -95,7 +95,7 @@ func TestShortThrottlingIsRetriedAndLongThrottlingIsPassedOn(t *testing.T) {
 	}
 }
 
-func TestEveryFaultIsBoundedAndOver(t *testing.T) {
+func TestFaultsAreBoundedAndRecovered(t *testing.T) {
 	for name, match := range map[string]faultproxy.Match{
 		"Create": writes, "Get": faultproxy.Route("GET", "/docs/"), "Replace": faultproxy.Route("PUT", "/docs/"), "List": writes,
 	} {

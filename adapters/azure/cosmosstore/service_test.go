@@ -59,9 +59,9 @@ func TestAKeyedRequestThatIsRepeatedEndsWithOneRecord(t *testing.T) {
 	}
 }
 
-// TestOf30ConcurrentReportsOneWinsEachStepAndNoneIsLost: 30 workers at once, and
+// TestConcurrentReportsTakeEffectOnceEach: 30 workers at once, and
 // the one whose attempt it is.
-func TestOf30ConcurrentReportsOneWinsEachStepAndNoneIsLost(t *testing.T) {
+func TestConcurrentReportsTakeEffectOnceEach(t *testing.T) {
 	_, s := behindProxy(t)
 	r := record()
 	check(t, create1(s, r)(t.Context()))

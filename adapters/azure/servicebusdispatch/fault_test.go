@@ -300,9 +300,9 @@ func TestScheduledMessageComesOnTimeAndACancelledOneNever(t *testing.T) {
 	}
 }
 
-// TestEveryFaultIsBoundedAndOver: what the service refuses, it refuses by the
+// TestFaultsAreBoundedAndRecovered: what the service refuses, it refuses by the
 // condition of its entity, and a token when a connection is made.
-func TestEveryFaultIsBoundedAndOver(t *testing.T) {
+func TestFaultsAreBoundedAndRecovered(t *testing.T) {
 	entities := map[string]emulators.BusQueue{queue: {}, "busy": {Refuse: "com.microsoft:server-busy"}, "broken": {Refuse: "amqp:internal-error"}}
 	topics := map[string]emulators.BusTopic{}
 	for name, q := range entities {

@@ -119,7 +119,7 @@ func recovers(t testing.TB, d *storagequeuedispatch.Dispatcher) {
 
 var puts = faultproxy.Route("POST", "/messages")
 
-func TestEveryFaultIsBoundedAndOver(t *testing.T) {
+func TestFaultsAreBoundedAndRecovered(t *testing.T) {
 	for name, match := range map[string]faultproxy.Match{"put": puts, "delete": faultproxy.Route("DELETE", "/messages")} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

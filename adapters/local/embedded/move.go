@@ -34,10 +34,10 @@ func (d *DB) move(b *pebble.Batch, r *task.Record, m task.Move) (moved func(), e
 	case m == task.MoveStarted || m == task.MoveLeased:
 		next.HeldUntil = r.LeaseUntil.UnixMicro()
 		next.Due = max(e.Due, next.HeldUntil)
-	case m == task.MoveReleased:
+	case m == task.MoveRetry:
 		next.HeldUntil = 0
 		next.release(d.now(), Backoff)
-	case m == task.MoveReturned:
+	case m == task.MoveReleased:
 		next.HeldUntil, next.Due = 0, d.now().UnixMicro()
 		next.Deliveries = max(e.Deliveries, 1) - 1
 	}

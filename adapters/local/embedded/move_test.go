@@ -121,13 +121,13 @@ func TestRetryableFailureReleasesTheMessageWithBackoff(t *testing.T) {
 	id := b.enqueue()
 	b.receive()
 	b.move(id, task.MoveStarted, time.Hour)
-	b.move(id, task.MoveReleased, 0)
+	b.move(id, task.MoveRetry, 0)
 	b.crash(2)
 	b.now = b.now.Add(time.Second + time.Millisecond) // the backoff after the first delivery is at most this
 	if n := b.receive(); n != 2 {
 		t.Fatalf("delivery %d after the backoff, want 2", n)
 	}
-	b.move(id, task.MoveReleased, 0) // the last delivery that it may have
+	b.move(id, task.MoveRetry, 0) // the last delivery that it may have
 	if d := claimDead(t, b.db); d.ID != id {
 		t.Errorf("claimed %+v", d)
 	}
@@ -140,7 +140,7 @@ func TestReturnedMessageIsDueAtOnceAndItsDeliveryDoesNotCount(t *testing.T) {
 		if n := b.receive(); n != 1 {
 			t.Fatalf("delivery %d, want 1", n)
 		}
-		b.move(id, task.MoveReturned, 0)
+		b.move(id, task.MoveReleased, 0)
 		b.crash(2)
 	}
 }
@@ -180,7 +180,7 @@ func TestUndeliveredMessageIsNotMovedSooner(t *testing.T) {
 	r := newRecord(b.now)
 	_, err := createAndDispatch(t.Context(), b.queue, r, outgoing(r.ID, b.now.Add(time.Hour)))
 	check(t, err)
-	for _, m := range []task.Move{task.MoveStarted, task.MoveReleased, task.MoveReturned} {
+	for _, m := range []task.Move{task.MoveStarted, task.MoveRetry, task.MoveReleased} {
 		b.move(r.ID, m, time.Second)
 	}
 	b.receivable(time.Hour, 1)
@@ -193,7 +193,7 @@ func TestConflictingReplaceDoesNotMoveTheMessage(t *testing.T) {
 	old, err := b.db.Get(t.Context(), id)
 	check(t, err)
 	b.move(id, task.MoveStarted, 100*time.Second)
-	for _, m := range []task.Move{task.MoveReturned, task.MoveReleased, task.MoveDone} {
+	for _, m := range []task.Move{task.MoveReleased, task.MoveRetry, task.MoveDone} {
 		if err := b.db.ReplaceAndMove(t.Context(), old, m); task.KindOf(err) != task.Conflict {
 			t.Fatalf("replace of an old revision: %v", err)
 		}
@@ -205,7 +205,7 @@ func TestDeadLetterIsKeptAfterTheEndOfItsTask(t *testing.T) {
 	b := newBed(t, 1)
 	id := b.enqueue()
 	b.receive()
-	b.move(id, task.MoveReleased, 0)
+	b.move(id, task.MoveRetry, 0)
 	b.move(id, task.MoveDone, 0) // the report that it died
 	r, err := b.db.Get(t.Context(), id)
 	check(t, err)

@@ -45,7 +45,7 @@ func TestConcurrentFirstRequestsFetchOnce(t *testing.T) {
 	})
 }
 
-func TestAFailureIsSoonForgottenAndTheFirstRequestsEndIsNotTheOthers(t *testing.T) {
+func TestFailureIsForgottenSoonAndNotSharedWithOtherRequests(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fail := errors.New("missing")
 		var fetches atomic.Int32
