@@ -76,7 +76,9 @@ func FuzzBatch(f *testing.F) {
 				Problem *httpapi.Problem
 			}
 		}
-		if json.Unmarshal([]byte(body), &sent) != nil || json.Unmarshal(answer, &got) != nil || len(got.Items) != len(sent.Tasks) {
+		// An item that is not JSON is its own problem, so the whole need not be JSON.
+		readable := json.Unmarshal([]byte(body), &sent) == nil
+		if json.Unmarshal(answer, &got) != nil || len(got.Items) == 0 || readable && len(got.Items) != len(sent.Tasks) {
 			t.Fatalf("%q: %s", body, answer)
 		}
 		ids := map[string]bool{}

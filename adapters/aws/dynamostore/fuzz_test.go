@@ -1,11 +1,14 @@
 package dynamostore
 
 import (
+	"math"
 	"reflect"
+	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/taskgate/taskgate/core/task"
 )
@@ -56,6 +59,16 @@ func FuzzDecode(f *testing.F) {
 func normal(r *task.Record) *task.Record {
 	if len(r.Metadata) == 0 {
 		r.Metadata = nil
+	}
+	for name, v := range r.Unknown { // a number has one spelling, and what is too small is 0
+		if v.Kind() != '0' {
+			continue
+		}
+		f, _ := strconv.ParseFloat(string(v), 64)
+		if math.Abs(f) < 1e-130 {
+			f = 0
+		}
+		r.Unknown[name] = jsontext.Value(strconv.FormatFloat(f, 'g', -1, 64))
 	}
 	if r.Progress != nil && r.Progress.Fraction != r.Progress.Fraction {
 		r.Progress.Fraction = 0

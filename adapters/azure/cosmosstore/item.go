@@ -43,6 +43,9 @@ func decode(data []byte) (*task.Record, error) {
 	}
 	i.Revision = i.ETag
 	maps.DeleteFunc(i.Unknown, func(name string, _ jsontext.Value) bool { return strings.HasPrefix(name, "_") }) // the service's own
+	if len(i.Unknown) == 0 {
+		i.Unknown = nil
+	}
 	return &i.Record, nil
 }
 
