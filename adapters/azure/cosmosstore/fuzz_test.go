@@ -57,5 +57,14 @@ func normal(r *task.Record) *task.Record {
 	if len(r.AttemptEnds) == 0 {
 		r.AttemptEnds = nil
 	}
+	if len(r.AttemptLog) == 0 {
+		r.AttemptLog = nil
+	}
+	for name, v := range r.Unknown { // the value is kept, and its spelling need not be
+		v = v.Clone()
+		if v.Canonicalize() == nil {
+			r.Unknown[name] = v
+		}
+	}
 	return r
 }
